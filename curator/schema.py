@@ -51,3 +51,73 @@ DOCUMENTS: Final = pa.schema(
         field("quarantine", pa.string(), "why the row could not be read as a document; null when it could"),
     ]
 )
+
+# What `curator ingest` makes of a scraper's files: documents with where they came from and what their publisher says
+# of them. One row for every record that claims to be a document. `curator filter` reads these files as they are; what
+# is not in `DOCUMENTS` travels along and a rule may read it as `extra.<name>`.
+INGESTED: Final = pa.schema(
+    [
+        field(
+            "source",
+            pa.string(),
+            "who supplied the document: --source, a field of the record, else the folder or file",
+            nullable=False,
+        ),
+        field(
+            "record_id",
+            pa.string(),
+            "the supplier's own id (WARC-Record-ID, a field of the record), else file and place",
+            nullable=False,
+        ),
+        field("file", pa.string(), "the file it was read from, relative to what was named", nullable=False),
+        field("row", pa.int64(), "number of the record in that file, from 0", nullable=False),
+        field(
+            "offset",
+            pa.int64(),
+            "where the record begins in the file, in bytes; of the uncompressed stream for lines, row number in tables",
+        ),
+        field("length", pa.int64(), "bytes the record takes there"),
+        field("text", pa.large_string(), "the document's text; null only in quarantine"),
+        field("title", pa.string(), "title, as the page says"),
+        field("url", pa.string(), "address the document was fetched from"),
+        field("host", pa.string(), "host of the address, lower case, as ASCII"),
+        field("domain", pa.string(), "registered domain of the host, by the public suffix list"),
+        field("date", TIMESTAMP, "published where the page says so and no later than fetched, else fetched"),
+        field("fetched_at", TIMESTAMP, "when the crawler fetched it"),
+        field("published_at", TIMESTAMP, "when it was published, as the page says"),
+        field("http_status", pa.int32(), "status of the HTTP response"),
+        field("mime", pa.string(), "MIME type, as served or recognised"),
+        field("charset", pa.string(), "character encoding it was read in"),
+        field(
+            "extractor", pa.string(), "what took the text out of the page, with version; null where it was text already"
+        ),
+        field("payload_digest", pa.string(), "digest of the payload, as the archive states it"),
+        field("raw_sha256", pa.string(), "sha256 of the payload's bytes, in hex"),
+        field("text_sha256", pa.string(), "sha256 of the text in UTF-8, in hex"),
+        field("declared_language", pa.string(), "language the page, its headers or the record declare"),
+        field("declared_origin", pa.string(), "origin the page or record declares: human, synthetic or mixed"),
+        field("declared_origin_evidence", pa.string(), "the words that declare the origin"),
+        field("generator", pa.string(), "the page's generator tag"),
+        field("licence", pa.string(), "licence the page declares: SPDX id where there is one, else its address"),
+        field("licence_evidence", pa.string(), "the link, tag or field that declares the licence"),
+        field(
+            "noai",
+            pa.bool_(),
+            "robots meta or X-Robots-Tag says noai; null where neither speaks",
+        ),
+        field("noimageai", pa.bool_(), "robots meta or X-Robots-Tag says noimageai"),
+        field("noindex", pa.bool_(), "robots meta or X-Robots-Tag says noindex or none"),
+        field("tdm_reserved", pa.bool_(), "TDM-Reservation header or meta: true for 1, false for 0"),
+        field("tdm_policy", pa.string(), "address of the TDM policy"),
+        field("content_usage", pa.string(), "Content-Usage of the response, or of robots.txt for this path"),
+        field("train_ai", pa.bool_(), "what Content-Usage says of training (train-ai); null where it is silent"),
+        field(
+            "robots_disallowed",
+            pa.list_(pa.string()),
+            "agents known to gather training text, and *, that robots.txt keeps from this address; null where the crawl holds no robots.txt of the host",
+        ),
+        field("opt_out_evidence", pa.list_(pa.string()), "the header, tag or line behind each of these"),
+        field("meta", pa.string(), "the record's other fields, as JSON"),
+        field("quarantine", pa.string(), "why the record could not be read as a document; null when it could"),
+    ]
+)
