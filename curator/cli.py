@@ -11,9 +11,11 @@ import click
 import duckdb
 import pyarrow.parquet as pq
 
-from curator import __version__, account, shipped, tables
+from curator import __version__, account, shipped, sources, tables
 from curator.audit import open_audit, rows_of
+from curator.engine.local import default_workers
 from curator.errors import CuratorError, InputError
+from curator.ingest import ingest
 from curator.ledger import OUTCOME_DOC
 from curator.progress import Console, Silent
 from curator.readers.columns import Columns
@@ -104,7 +106,7 @@ def filter_(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Curate a corpus: a Parquet file, a folder or a glob of them.
+    """Curate a corpus: Parquet, or anything that `curator ingest` reads, which is then done first into OUT/ingest.
 
     Writes OUT/mixture (the curated documents), OUT/ledger (one row for every input row) and
     OUT/audit.duckdb (the account). Killed and started again, it does only the rest.
@@ -113,11 +115,77 @@ def filter_(
     Example:
       curator filter corpus.parquet -o out
       curator filter crawl/ --text-column markdown --recipe strict
+      curator filter crawl.warc.gz --recipe web -o out
     """
-    out = out or Path(Path(inputs[0]).name.split("*")[0].removesuffix(".parquet").rstrip(".") + ".curated")
+    out = out or _default_out(inputs[0], "curated")
     request = Request(inputs, out, with_encoder(load(recipe), encoder), _columns(options), source, workers)
     summary = filter_corpus(request, Silent() if quiet else Console())
     _closing(out, summary, as_json)
+
+
+def _default_out(first: str, ending: str) -> Path:
+    name = Path(first).name.split("*")[0].removesuffix(".parquet").rstrip(".")
+    return Path(f"{name or 'corpus'}.{ending}")
+
+
+@main.command("ingest")
+@click.argument("inputs", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder to write (default: SOURCE's name with .ingested)."
+)
+@click.option("--source", help="Source of all documents, where no field says.")
+@click.option("--workers", type=click.IntRange(1), help="Files read at once (default: one a core).")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@_column_options
+def ingest_(
+    inputs: tuple[str, ...],
+    out: Path | None,
+    source: str | None,
+    workers: int | None,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Turn what a scraper leaves behind into documents with a provenance, as Parquet.
+
+    Reads WARC and WET, HTML, JSON lines, CSV and TSV, plain text and Markdown, Parquet and Arrow, compressed
+    where that is usual: a file, a folder, a glob, or any address that fsspec opens (s3://, https://).
+    Every record that claims to be a document gets a row: its text, where it came from, what its publisher says
+    of its use; or the reason why it could not be read. Killed and started again, it does only the rest.
+
+    \b
+    Example:
+      curator ingest CC-MAIN-*.warc.gz -o crawl
+      curator ingest pages/ posts.jsonl.zst s3://bucket/crawl/ -o corpus
+      curator filter crawl --recipe web -o out
+    """
+    out = out or _default_out(inputs[0], "ingested")
+    found = sources.find(inputs, source)
+    summary = ingest(found, out, _columns(options), workers or default_workers(), Silent() if quiet else Console())
+    if as_json:
+        click.echo(json.dumps(summary, indent=1))
+    else:
+        _echo_ingest(out, summary)
+
+
+def _echo_ingest(out: Path, summary: dict[str, Any]) -> None:
+    rows = [{"what": "documents", "records": summary["documents"], "share": summary["documents"]}]
+    rows += [{"what": f"quarantined: {why}", "records": n, "share": n} for why, n in summary["quarantined"].items()]
+    rows.append({"what": "inputs", "records": summary["inputs"], "share": summary["inputs"]})
+    total = max(1, summary["inputs"])
+    click.echo(tables.table([{**row, "share": tables.percent(row["share"] / total)} for row in rows]))
+    for title, counts in (
+        ("other records", summary["other_records"]),
+        ("files passed over", summary["files_passed_over"]),
+        ("documents that state", {k: n for k, n in summary["statements"].items() if n}),
+    ):
+        if counts:
+            click.echo(f"{title}: " + ", ".join(f"{tables.shown(k)} {n:,}" for k, n in counts.items()))
+    click.echo(
+        f"\n{summary['files']:,} file(s), {summary['bytes'] / 1e6:,.1f} MB; documents lie in {out}/documents. Go on with:"
+    )
+    click.echo(f"  curator filter {out} --recipe web -o {out}.curated")
 
 
 def _closing(out: Path, summary: dict[str, Any], as_json: bool) -> None:

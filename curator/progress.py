@@ -13,7 +13,7 @@ import click
 class Progress(Protocol):
     """What a run reports to."""
 
-    def begin(self, label: str, rows: int, done: int) -> None:
+    def begin(self, label: str, rows: int, done: int, unit: str = "documents") -> None:
         """A step over `rows` rows begins; `done` of them were found finished."""
 
     def advance(self, rows: int) -> None:
@@ -29,7 +29,7 @@ class Progress(Protocol):
 class Silent:
     """Reports nothing."""
 
-    def begin(self, label: str, rows: int, done: int) -> None:
+    def begin(self, label: str, rows: int, done: int, unit: str = "documents") -> None:
         """Ignore."""
 
     def advance(self, rows: int) -> None:
@@ -50,15 +50,16 @@ class Console:
     every_s: float = 15.0
     _bar: Any = None
     _label: str = ""
+    _unit: str = "documents"
     _rows: int = 0
     _done: int = 0
     _reused: int = 0
     _began: float = 0.0
     _said: float = 0.0
 
-    def begin(self, label: str, rows: int, done: int) -> None:
+    def begin(self, label: str, rows: int, done: int, unit: str = "documents") -> None:
         """Start a bar, or remember when the step began."""
-        self._label, self._rows, self._done, self._reused = label, rows, done, done
+        self._label, self._rows, self._done, self._reused, self._unit = label, rows, done, done, unit
         self._began = self._said = time.monotonic()
         if self.stream.isatty() and rows > done:
             self._bar = click.progressbar(
@@ -80,7 +81,7 @@ class Console:
         elif time.monotonic() - self._said >= self.every_s:
             self._said = time.monotonic()
             self.say(
-                f"{self._label:<12} {self._done:>9,} of {self._rows:,} documents, {self._rate()}, {self._left()} left"
+                f"{self._label:<12} {self._done:>9,} of {self._rows:,} {self._unit}, {self._rate()}, {self._left()} left"
             )
 
     def end(self) -> None:
@@ -91,10 +92,10 @@ class Console:
             return
         taken = time.monotonic() - self._began
         if self._done == self._reused and self._rows:
-            self.say(f"{self._label:<12} {self._done:>9,} documents, all found done")
+            self.say(f"{self._label:<12} {self._done:>9,} {self._unit}, all found done")
         else:
             again = f" ({self._reused:,} found done)" if self._reused else ""
-            self.say(f"{self._label:<12} {self._done:>9,} documents in {taken:.1f} s, {self._rate()}{again}")
+            self.say(f"{self._label:<12} {self._done:>9,} {self._unit} in {taken:.1f} s, {self._rate()}{again}")
 
     def say(self, text: str) -> None:
         """Print a line."""

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curator import readers, steps
+from curator import readers, sources, steps
 from curator.curation import Shard
 from curator.engine.inline import InlineEngine
 from curator.engine.local import LocalEngine, default_workers
 from curator.errors import InputError
+from curator.ingest import ingest
 from curator.progress import Progress
+from curator.readers import parquet
 from curator.readers.columns import Columns
 from curator.recipe import Recipe, changed
+from curator.sources import Source
 from curator.workspace import Workspace, finished
 
 
@@ -33,18 +36,35 @@ class Request:
 
 def filter_corpus(request: Request, progress: Progress) -> dict[str, Any]:
     """Curate a corpus into `request.out` and return the run's summary; finished work is found by its receipts."""
-    corpus = readers.corpus(request.inputs, request.columns, request.source)
+    corpus = readers.corpus(_files(request, progress), request.columns)
     request.recipe.parsed_rules(corpus.extra)
     with Workspace(request.out).claimed(steps.identity(request.recipe, corpus)) as work:
         if (manifest := work.manifest()) is not None:
             progress.say(f"{request.out} holds this very run, finished; nothing to do")
             return dict(manifest["summary"])
-        with LocalEngine(request.workers or default_workers()) as engine:
+        with LocalEngine(_workers(request)) as engine:
             ctx = steps.Context(work, engine, progress, request.recipe)
             shards = steps.read(ctx, corpus, readers.shard_rows(corpus.rows))
             steps.measure(ctx, shards)
             engine.release()  # models held while the conductor decides would make its memory grow on top of theirs
             return decide(ctx, shards)
+
+
+def _files(request: Request, progress: Progress) -> list[Source]:
+    """Parquet files as they are; everything else, and Parquet that cannot be opened, by way of an ingest inside `out`."""
+    found = sources.find(request.inputs, request.source)
+    direct = [s for s in found.sources if s.format == "parquet" and not s.remote and parquet.opens(s.path)]
+    rest = [s for s in found.sources if s not in direct]
+    if not rest:
+        return direct
+    Workspace(request.out).free_for_ingest()
+    root = request.out / "ingest"
+    ingest(sources.Found(tuple(rest), found.ignored), root, request.columns, _workers(request), progress)
+    return direct + list(sources.find([str(root)]).sources)
+
+
+def _workers(request: Request) -> int:
+    return request.workers or default_workers()
 
 
 def decide(ctx: steps.Context, shards: Sequence[Shard]) -> dict[str, Any]:

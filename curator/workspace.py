@@ -1,6 +1,7 @@
 """The output folder: whose it is, what is in it, and the manifest that says it is finished.
 
 OUT/run.json           what this run is: recipe, inputs, fingerprint (written first)
+OUT/ingest/            what `curator ingest` would have made of sources that are not Parquet (ingest.py)
 OUT/documents/         what was read, one row for every input row
 OUT/signals/<stage>/   what each stage measured, row for row beside documents/
 OUT/clusters.parquet   duplicate clusters, row for row
@@ -77,7 +78,7 @@ class Workspace:
             foreign = sorted(
                 p.name
                 for p in self.root.iterdir()
-                if p.name not in (".lock", "log.jsonl") and not p.name.endswith(".tmp")
+                if p.name not in (".lock", "log.jsonl", "ingest") and not p.name.endswith(".tmp")
             )
             if foreign:
                 raise OutputError(
@@ -88,6 +89,16 @@ class Workspace:
             raise OutputError(
                 f"{self.root} holds another run ({describe(held)}), this one is {describe(identity)}: "
                 f"{_difference(held, identity)}; choose another folder with -o, or delete {self.root} first"
+            )
+
+    def free_for_ingest(self) -> None:
+        """Refuse a folder with anything in it but a run and its ingest, before hours are spent on reading."""
+        if not self.root.is_dir() or (self.root / "ingest").is_dir():
+            return
+        held = sorted(p.name for p in self.root.iterdir() if p.name not in (".lock", "log.jsonl"))
+        if held:
+            raise OutputError(
+                f"{self.root} is not empty ({', '.join(held[:3])}{'…' if len(held) > 3 else ''}); choose another folder with -o"
             )
 
     def identity(self) -> dict[str, Any] | None:
@@ -164,17 +175,16 @@ def describe(identity: Mapping[str, Any]) -> str:
     """One run in a few words."""
     names = [i["name"] for i in identity.get("inputs", [])]
     shown = ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-    return f"recipe {identity.get('recipe', {}).get('name')} on {shown}"
+    return (
+        f"ingest of {shown}" if "ingest" in identity else f"recipe {identity.get('recipe', {}).get('name')} on {shown}"
+    )
 
 
 def _difference(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     wanted = json.loads(json.dumps(wanted, default=str))
     parts = [key for key in sorted({*held, *wanted}) if held.get(key) != wanted.get(key)]
-    recipe = [
-        f"recipe.{k}"
-        for k in sorted({*held.get("recipe", {}), *wanted["recipe"]})
-        if held.get("recipe", {}).get(k) != wanted["recipe"].get(k)
-    ]
+    old, new = held.get("recipe", {}), wanted.get("recipe", {})
+    recipe = [f"recipe.{k}" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
     derived = ("recipe", "stages", "recipe_fingerprint")  # what only follows from the recipe and the weights
     others = [part for part in parts if part not in derived]
     return "they differ in " + ", ".join([*recipe, *others] or parts)

@@ -12,7 +12,20 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"__init__", "schema", "ids", "errors", "shipped"},
-    {"text", "style", "shards", "readers", "stages"},
+    {
+        "text",
+        "style",
+        "shards",
+        "readers",
+        "stages",
+        "sources",
+        "guard",
+        "extract",
+        "statements",
+        "robots",
+        "web",
+        "page",
+    },
     {
         "recipe",
         "decide",
@@ -33,6 +46,7 @@ FLOORS = [
         "report_tables",
         "progress",
         "tables",
+        "ingest",
     },
     {"run"},
     {"cli", "loader", "__main__"},

@@ -29,6 +29,10 @@ USUAL: Final[Mapping[str, tuple[str, ...]]] = {
     "source": ("source", "source_name", "dataset", "subset", "domain"),
     "language": ("language", "lang"),
     "origin": ("declared_origin", "origin", "is_synthetic", "is_generated"),
+    # parts that only a file of `curator ingest` has; no stranger's column plays them by its name
+    "file": (),
+    "row": (),
+    "quarantine": (),
 }
 
 
@@ -43,10 +47,28 @@ class Columns:
     source: str | None = None
     language: str | None = None
     origin: str | None = None
+    file: str | None = None
+    row: str | None = None
+    quarantine: str | None = None
 
     def named(self) -> dict[str, str]:
         """The parts that a column plays."""
         return {part: name for part, name in asdict(self).items() if name is not None}
+
+
+# How the columns of `INGESTED` play the parts.
+INGESTED_COLUMNS: Final = Columns(
+    text="text",
+    id="record_id",
+    url="url",
+    date="date",
+    source="source",
+    language="declared_language",
+    origin="declared_origin",
+    file="file",
+    row="row",
+    quarantine="quarantine",
+)
 
 
 def resolve(schema: pa.Schema, named: Columns, where: str) -> Columns:

@@ -67,8 +67,8 @@ class Reader:
             "doc_id": pa.array(ids, UUID),
             "source": pa.array(source, pa.string()),
             "record_id": pa.array(record, pa.string()),
-            "path": pa.repeat(pa.scalar(self.chunk.name), piece.rows),
-            "row": pa.array(rows, pa.int64()),
+            "path": pa.array(parts.strings("file", default=lambda _: self.chunk.name, rows=rows), pa.string()),
+            "row": _row_numbers(parts.raw("row"), rows),
             "text": text,
             "url": pa.array(parts.url, pa.string()),
             "date": dates(parts.raw("date"), piece.rows, sql),
@@ -102,6 +102,13 @@ class _Parts:
         if self.raw(part) is None and fallback is not None:
             values = fallback
         return [value if value else default(row) for value, row in zip(values, rows, strict=True)]  # type: ignore[operator]
+
+
+def _row_numbers(column: pa.Array | None, rows: range) -> pa.Array:
+    """The rows' numbers in the file they came from; an ingested file knows better than its own order."""
+    if column is None or not pa.types.is_int64(column.type) or column.null_count:
+        return pa.array(rows, pa.int64())
+    return column
 
 
 def readable(column: pa.Array) -> pa.Array:
@@ -139,7 +146,9 @@ def _texts(parts: _Parts, piece: parquet.Piece) -> tuple[pa.Array, list[str | No
     faults: list[str | None] = [None] * piece.rows
     for row in pc.indices_nonzero(pc.is_null(text)).to_pylist():
         faults[row] = "not_utf8" if bad[row].as_py() else "text_too_large" if too_big[row].as_py() else "no_text"
-    return text, faults
+    known = [why or fault for why, fault in zip(parts.optional("quarantine"), faults, strict=True)]
+    refused = pa.array([why is not None for why in known])
+    return pc.if_else(refused, pa.scalar(None, pa.large_string()), text), known
 
 
 def _origin(value: str | None) -> str | None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curator.errors import InputError
-from curator.readers.columns import Columns, resolve
+from curator.readers.columns import INGESTED_COLUMNS, Columns, resolve
 from curator.shards import BATCH_BYTES, BATCH_ROWS
+
+
+# What the schema of a file that `curator ingest` wrote carries.
+INGESTED_MARK: Final[Mapping[str, str]] = {"curator.ingested": "1"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,14 @@ class Chunk:
     first_row: int
     rows: int
     columns: Columns
+
+
+def opens(path: Path) -> bool:
+    """True when the footer can be read."""
+    try:
+        return _open(path) is not None
+    except InputError:
+        return False
 
 
 def schema_of(path: Path) -> pa.Schema:
@@ -62,7 +74,7 @@ def _why(path: Path, error: Exception) -> str:
 def chunks(path: Path, name: str, sha256: str, source: str, named: Columns, target_rows: int) -> list[Chunk]:
     """Cut a file at its row groups into pieces of about `target_rows` rows; columns are resolved here, once."""
     file = _open(path)
-    columns = resolve(file.schema_arrow, named, str(path))
+    columns = _columns(file.schema_arrow, named, str(path))
     found: list[Chunk] = []
     groups: list[int] = []
     first = rows = 0
@@ -73,6 +85,13 @@ def chunks(path: Path, name: str, sha256: str, source: str, named: Columns, targ
             found.append(Chunk(str(path), name, sha256, source, tuple(groups), first, rows, columns))
             first, rows, groups = first + rows, 0, []
     return [chunk for chunk in found if chunk.rows]
+
+
+def _columns(schema: pa.Schema, named: Columns, where: str) -> Columns:
+    """A file of ours says itself which column is what, unless the user says otherwise; one that only claims to be ours is a stranger's."""
+    marked = (schema.metadata or {}).get(b"curator.ingested") == b"1"
+    ours = marked and all(schema.names.count(name) == 1 for name in INGESTED_COLUMNS.named().values())
+    return resolve(schema, INGESTED_COLUMNS if ours and named == Columns() else named, where)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ class Record:
     robots: tuple[str, str] | None = None  # (host, body) of a robots.txt that the crawl holds
 
 
+class StopReadingError(BaseException):
+    """Raised through a reader at a place where it must not go on; no reader's own `except Exception` may hold it."""
+
+
 @dataclass
 class Watch:
     """Between a reader and whoever watches over it.
@@ -42,9 +46,12 @@ class Watch:
 
     poison: Mapping[int, str] = field(default_factory=dict)
     beat: Callable[[int], None] = lambda place: None
+    stop: int | None = None  # a place that killed a parser even though it left the record alone
 
     def begin(self, place: int) -> str | None:
         """Say that the record at `place` is next; returns the reason to quarantine it unseen, if there is one."""
+        if self.stop is not None and place >= self.stop:
+            raise StopReadingError
         self.beat(place)
         return self.poison.get(place)
 
