@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, Final
 from urllib.parse import urljoin
 
@@ -34,12 +35,14 @@ _MAX_NODES: Final = 1000
 _MAX_OPT_OUTS: Final = 20
 
 _SPEAKING: Final = (
-    "meta, link[rel], h1, script[type*='ld+json' i], time[datetime], time[pubdate], a[rel~='license' i],"
-    " a[href*='creativecommons.org/' i], [itemprop~='datePublished' i], [itemprop~='license' i],"
-    " [itemprop~='digitalSourceType' i], html, body, main, article"
+    "meta, link[rel~='canonical' i], link[rel~='license' i], link[rel~='c2pa-manifest' i], h1, script[type*='ld+json' i],"
+    " time[datetime], time[pubdate], a[rel~='license' i], a[href*='creativecommons.org/' i],"
+    " [itemprop~='datePublished' i], [itemprop~='license' i],"
+    " span[property~='dc:created'], span[property~='schema:dateCreated'], html, body, main, article"
 )
 _OPT_OUTS_ONLY: Final = "html, meta[name*='bot' i], meta[name^='tdm-' i], meta[name*='content-usage' i]"
 
+_NAMING: Final = {"name", "property", "itemprop", "http-equiv"}
 # Category Cc, surrogates, and what hides or turns text (bidirectional overrides, tags): none belongs into a report.
 _UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff\U000e0000-\U000e0fff]+")
 
@@ -95,6 +98,8 @@ def read(tree: HTMLTree, headers: Headers, url: str | None, fetched_at: datetime
     _usage(said, page.metas)
     _licences_of_head(said, page)
     _headers(said, headers, url)
+    for _, content in page.meta("content-language", "language"):
+        said.first("declared_language", _language(content))
     _licences_of_body(said, page)
     _origins(said, page)
     return said.result()
@@ -125,9 +130,10 @@ class _Page:
         tags: dict[str, list[ElementNode]] = {}
         itemprops: dict[str, list[ElementNode]] = {}
         for node in _speaking(tree):
-            tags.setdefault((node.tag or "").lower(), []).append(node)
-            for name in _words(node, "itemprop"):
-                itemprops.setdefault(name, []).append(node)
+            tags.setdefault(node.tag or "", []).append(node)
+            if "itemprop" in node.attrs:
+                for name in _words(node, "itemprop"):
+                    itemprops.setdefault(name, []).append(node)
         metas = _metas(tags.get("meta", ()))
         blocks = [script.text or "" for script in tags.get("script", ())[:_MAX_BLOCKS]]
         here = [a for a in (url, *metas.get("og:url", ())[:1], *_hrefs(tags.get("link", ()), "canonical")) if a]
@@ -162,13 +168,33 @@ def _words(node: ElementNode, name: str) -> list[str]:
 
 
 def _metas(nodes: Iterable[ElementNode]) -> dict[str, list[str]]:
+    """What the metas say by name, property, itemprop or http-equiv; only those that somebody here listens to."""
     metas: dict[str, list[str]] = {}
     for node in nodes:
-        content = _attr(node, "content")
-        if content:
-            for name in {_attr(node, kind).lower() for kind in ("name", "property", "itemprop", "http-equiv")} - {""}:
-                metas.setdefault(name, []).append(content)
+        kinds = [kind for kind in node.attrs if kind in _NAMING]
+        names = {_attr(node, kind).lower() for kind in kinds} & _heard()
+        content = _attr(node, "content") if names else ""
+        for name in names if content else ():
+            metas.setdefault(name, []).append(content)
     return metas
+
+
+@cache
+def _heard() -> frozenset[str]:
+    own = (
+        "generator",
+        "og:url",
+        "og:title",
+        "og:site_name",
+        "x-robots-tag",
+        "content-language",
+        "language",
+        "spdx-license-identifier",
+    )
+    terms = ("tdm-reservation", "tdm-policy", "content-usage", "content-signal")
+    return frozenset(
+        (*own, *terms, *_ROBOTS, *_DATE_METAS, *_LICENCE_METAS, *_RIGHTS_METAS, *_SOURCE_METAS, *_DISCLOSING)
+    )
 
 
 def _hrefs(nodes: Iterable[ElementNode], rel: str) -> Iterator[str]:
@@ -215,6 +241,8 @@ def _language(text: str) -> str | None:
 
 _WRAPPING: Final = re.compile(r"^\s*(?:<!--|//\s*<!\[CDATA\[|<!\[CDATA\[)|(?:-->|//\s*\]\]>|\]\]>)\s*$")
 _DESCEND: Final = ("@graph", "mainEntity", "mainEntityOfPage")
+_ADDRESSES: Final = ("url", "@id", "mainEntityOfPage")
+_ARTICLE: Final = re.compile(r"(Article|Posting|Report)\b")
 # What may stand beside a page's text without being it.
 _OTHER: Final = re.compile(
     r"(Image|Video|Audio|Media)Object|Photograph|Clip|Person|Organization|Corporation|Business|Breadcrumb|ItemList|WebSite"
@@ -256,18 +284,14 @@ def _strings(value: Any) -> list[str]:
 def _about(nodes: Sequence[Json], here: Sequence[str]) -> list[Json]:
     """The nodes that describe the page itself, its article first; a list of other articles describes others."""
     kinds = [" ".join(_strings(node.get("@type"))) for node in nodes]
-    articles = [
-        n for n, k in zip(nodes, kinds, strict=True) if re.search(r"(Article|Posting|Report)\b", k) and "Job" not in k
-    ]
-    others = [n for n, k in zip(nodes, kinds, strict=True) if n not in articles and k and not _OTHER.search(k)]
+    written = [bool(_ARTICLE.search(kind)) and "Job" not in kind for kind in kinds]
+    articles = [node for node, is_article in zip(nodes, written, strict=True) if is_article]
+    others = [n for n, k, w in zip(nodes, kinds, written, strict=True) if k and not w and not _OTHER.search(k)]
     if len(articles) > 1:
         same = {_address(a) for a in here}
-        own = [
-            n
-            for n in articles
-            if same & {_address(a) for key in ("url", "@id", "mainEntityOfPage") for a in _strings(n.get(key))}
-        ]
-        articles = own or (articles if len({str(n.get("datePublished")) for n in articles}) == 1 else [])
+        own = [n for n in articles if same & {_address(a) for key in _ADDRESSES for a in _strings(n.get(key))}]
+        days = {tuple(_strings(n.get("datePublished"))) for n in articles}
+        articles = own or (articles if len(days) == 1 else [])
     return articles + others
 
 
@@ -291,11 +315,14 @@ _ISO: Final = re.compile(
 )
 
 
+_RFC_2822: Final = re.compile(r"(?:[a-z]{3},?\s+)?\d{1,2}\s+[a-z]{3,9}\s+\d{4}\b", re.IGNORECASE)
+
+
 def _dates(said: _Said, page: _Page, fetched_at: datetime | None) -> None:
-    latest = _LATEST if fetched_at is None else _utc(fetched_at) + timedelta(days=1)
+    latest = _LATEST if fetched_at is None else fetched_at if fetched_at.tzinfo else fetched_at.replace(tzinfo=UTC)
     for text in _date_texts(page):
         day = _date(text)
-        if day and _EARLIEST <= day <= latest:
+        if day and day >= _EARLIEST and day - timedelta(days=1) <= latest:  # a day: clocks and zones are often wrong
             said.first("published_at", day)
             return
 
@@ -305,18 +332,18 @@ def _date_texts(page: _Page) -> Iterator[str]:
     for work in page.works:
         yield from _strings(work.get("datePublished"))
     yield from (content for _, content in page.meta(*_DATE_METAS))
-    for node in page.itemprops.get("datepublished", ())[:_MAX_BLOCKS]:
+    for node in [*page.itemprops.get("datepublished", ()), *page.tags.get("span", ())][:_MAX_BLOCKS]:
         if not node.closest("[itemprop~='comment' i], [class*='comment' i]"):
             yield _attr(node, "datetime") or _attr(node, "content") or (node.text or "")[:100]
-    yield from _times(page.tags.get("time", ())[:_MAX_BLOCKS])
+    yield from _times(page.tags.get("time", ())[:_MAX_BLOCKS], alone=len(page.tags.get("article", ())) == 1)
 
 
-def _times(nodes: Sequence[ElementNode]) -> Iterator[str]:
-    """`<time>` of the article: `pubdate`, else the first within an article that has the page's heading."""
+def _times(nodes: Sequence[ElementNode], alone: bool) -> Iterator[str]:
+    """`<time>` of the article: `pubdate`, else the first within the only article or the one that has the page's heading."""
     yield from (_attr(node, "datetime") for node in nodes if "pubdate" in node.attrs)
     for node in nodes:
-        article = node.closest("article")
-        if article is not None and "updated" not in _words(node, "class") and article.query_selector("h1") is not None:
+        article = node.closest("article") if "updated" not in _words(node, "class") else None
+        if article is not None and (alone or article.query_selector("h1") is not None):
             yield _attr(node, "datetime")
 
 
@@ -327,9 +354,7 @@ def _date(text: str) -> datetime | None:
     try:
         if found:
             return _iso(*found.groups())
-        return _utc(
-            datetime.fromisoformat(text) if text[:8].isdecimal() and len(text) >= 8 else parsedate_to_datetime(text)
-        )
+        return _utc(parsedate_to_datetime(text) if _RFC_2822.match(text) else datetime.fromisoformat(text))
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
 
@@ -367,34 +392,37 @@ def _usage(said: _Said, metas: Mapping[str, list[str]]) -> None:
             _terms(said, name, content, f"meta {name}")
 
 
-def _directives(said: _Said, words: Iterable[str], evidence: str) -> None:
+def _directives(said: _Said, words: Iterable[str], evidence: str, index: bool = True) -> None:
+    """What robots are told; `index` is False where one is told that has no say in what others may index."""
     told = {word.strip().lower() for word in words}
     if told & {"noai", "noml"}:  # noml.info: no machine learning
         said.restrict("noai", True, evidence)
     if "noimageai" in told:
         said.restrict("noimageai", True, evidence)
-    if told & {"noindex", "none"}:
+    if index and told & {"noindex", "none"}:
         said.restrict("noindex", True, evidence)
-    elif told & {"index", "all"}:
+    elif index and told & {"index", "all"}:
         said.columns.setdefault("noindex", False)
 
 
 def _robots_tag(said: _Said, value: str, where: str) -> None:
     """X-Robots-Tag: directives, each for all agents or for the one named before it, as in `gptbot: noai, noindex`."""
-    agent, words = "robots", list[str]()
+    told: dict[str, list[str]] = {}
+    agent = "robots"
     for piece in value.split(","):
-        name, colon, rest = piece.partition(":")
-        if colon and name.strip().lower() not in _VALUED:
-            agent, piece = name.strip().lower(), rest
-        if agent in _ROBOTS or agent == "*":
-            words.append(piece)
-    _directives(said, words, f"{where}: {value}")
+        name, colon, rest = (part.strip() for part in piece.partition(":"))
+        if colon and name.lower() not in _VALUED and re.match(r"[a-z*]", name, re.IGNORECASE):
+            agent, piece = "robots" if name == "*" else name.lower(), rest
+        told.setdefault(agent, []).append(piece)
+    for agent, words in told.items():
+        _directives(said, words, f"{where}: {value}", agent in _ROBOTS)
 
 
 def _terms(said: _Said, name: str, value: str, where: str) -> None:
     """TDM reservation (w3.org/community/reports/tdmrep), Content-Usage (IETF aipref), Content-Signal (contentsignals.org)."""
-    if name == "tdm-reservation" and value in ("0", "1"):
-        said.restrict("tdm_reserved", value == "1", f"{where}: {value}")
+    if name == "tdm-reservation":
+        for word in {piece.strip() for piece in value.split(",")} & {"0", "1"}:
+            said.restrict("tdm_reserved", word == "1", f"{where}: {value}")
     elif name == "tdm-policy":
         said.first("tdm_policy", _plain(value, _MAX_TITLE))
     elif name in ("content-usage", "content-signal"):
@@ -408,7 +436,7 @@ def _headers(said: _Said, headers: Headers, url: str | None) -> None:
     for given, full in headers:
         name, value = given.strip().lower(), full[:_MAX_VALUE].strip()
         if name == "x-robots-tag":
-            _robots_tag(said, value, "X-Robots-Tag")
+            _robots_tag(said, value, "header X-Robots-Tag")
         elif name == "content-language":
             said.first("declared_language", _language(value))
         elif name == "link":
@@ -464,8 +492,15 @@ _RIGHTS_METAS: Final = (
     "rights",
     "copyright",
 )  # free words: a licence only where they name one
+# Words around a link that speak of somebody else's work, and those that speak of the page's own all the same.
 _PICTURE: Final = re.compile(
-    r"photo|image|picture|illustration|bild|foto|imagen|flickr|wikimedia|unsplash|graphic|icon|logo", re.I
+    r"photo|image|picture|illustration|bild|foto|imagen|flickr|wikimedia|unsplash|graphic|icon|logo|credit|lightbox|musi[ck]",
+    re.I,
+)
+_OWN: Final = re.compile(
+    r"(this|dieser?s?|alle|all|cette?|este|questo)\s+(\w+\s+){0,2}?"
+    r"(work|article|text|post|page|site|blog|content|website|artikel|werk|beitr|inhalt|œuvre|obra|opera)",
+    re.I,
 )
 _FOOTER: Final = "footer, [id*='footer' i], [class*='footer' i], [role='contentinfo' i]"
 
@@ -501,9 +536,8 @@ def _licence(address: str, url: str | None) -> str | None:
         absolute = urljoin(url or "", address.strip())
     except ValueError:
         return None
-    return (
-        (spdx(absolute) or absolute) if re.match(r"https?://[^/]", absolute) and not address.startswith("#") else None
-    )
+    known = spdx(absolute)
+    return known or (absolute if re.match(r"https?://[^/]", absolute) and not address.startswith("#") else None)
 
 
 def _licence_named(text: str) -> str | None:
@@ -557,10 +591,10 @@ def _cc(address: str) -> str | None:
 
 
 def _of_picture(link: ElementNode) -> bool:
-    """Whether the words around a link speak of a picture."""
+    """Whether the words around a link speak of a picture, or of another work that the page only shows."""
     parent = link.parent_element
     words = (parent.text or "")[:_MAX_VALUE] if parent is not None else ""
-    return bool(_PICTURE.search(words))
+    return bool(_PICTURE.search(words)) and not _OWN.search(words)
 
 
 # --- who made it ------------------------------------------------------------------------------------------------------
