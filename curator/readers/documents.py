@@ -73,7 +73,7 @@ class Reader:
             "url": pa.array(parts.url, pa.string()),
             "date": dates(parts.raw("date"), piece.rows, sql),
             "declared_language": pa.array(parts.optional("language"), pa.string()),
-            "declared_origin": pa.array([_origin(value) for value in parts.optional("origin")], pa.string()),
+            "declared_origin": pa.array([origin(value) for value in parts.optional("origin")], pa.string()),
             "repeat": pa.array(repeat, pa.int32()),
             "quarantine": pa.array(fault, pa.string()),
         }
@@ -151,7 +151,8 @@ def _texts(parts: _Parts, piece: parquet.Piece) -> tuple[pa.Array, list[str | No
     return pc.if_else(refused, pa.scalar(None, pa.large_string()), text), known
 
 
-def _origin(value: str | None) -> str | None:
+def origin(value: str | None) -> str | None:
+    """What a source says of a text's origin in our words: human, synthetic or mixed; None for words not known."""
     return None if value is None else _ORIGINS.get(value.strip().lower())
 
 
