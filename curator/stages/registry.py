@@ -18,6 +18,7 @@ STAGES: Final[dict[str, str]] = {
     "ngram": "curator.stages.ngram:CheapOrigin",
     "embed": "curator.stages.embed:Embed",
     "ai_text": "curator.stages.ai_text:AiText",
+    "hygiene": "curator.stages.hygiene:Hygiene",
 }
 
 
