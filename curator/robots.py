@@ -67,20 +67,15 @@ class Usage:
 class RobotsTxt:
     """A robots.txt, read for the agents in `AGENTS`."""
 
-    def __init__(self, rules: Protego, named: set[str], usage: dict[str, list[Usage]]) -> None:
-        """Use `parse`."""
-        self._rules = rules
-        self._usage = usage
-        # An agent that no group names falls under `*`, so one question answers for all of these.
-        self._named = [a for a in AGENTS if a == "*" or any(name.lower() in a.lower() for name in named)]
-
-    @classmethod
-    def parse(cls, body: str) -> RobotsTxt:
+    def __init__(self, body: str) -> None:
         """Read a file, whatever it holds; what cannot be understood is passed over, as RFC 9309 asks."""
         parsed = _Parser()
         for line in re.split(r"[\r\n]+", _encodable(body[:_MAX_CHARS]).removeprefix("\ufeff")):
             parsed.line(line)
-        return cls(Protego.parse("\n".join(parsed.lines)), parsed.named, parsed.usage)
+        self._rules = Protego.parse("\n".join(parsed.lines))
+        self._usage = parsed.usage
+        # An agent that no group names falls under `*`, so one question answers for all of these.
+        self._named = [a for a in AGENTS if a == "*" or any(name.lower() in a.lower() for name in parsed.named)]
 
     def disallowed(self, url: str) -> list[str]:
         """The agents of `AGENTS` that may not fetch this address, in the order of `AGENTS`."""

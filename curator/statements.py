@@ -171,10 +171,10 @@ def _metas(nodes: Iterable[ElementNode]) -> dict[str, list[str]]:
     """What the metas say by name, property, itemprop or http-equiv; only those that somebody here listens to."""
     metas: dict[str, list[str]] = {}
     for node in nodes:
-        kinds = [kind for kind in node.attrs if kind in _NAMING]
-        names = {_attr(node, kind).lower() for kind in kinds} & _heard()
-        content = _attr(node, "content") if names else ""
-        for name in names if content else ():
+        names = dict.fromkeys(_attr(node, kind).lower() for kind in node.attrs if kind in _NAMING)
+        heard = [name for name in names if name in _heard()]
+        content = _attr(node, "content") if heard else ""
+        for name in heard if content else ():
             metas.setdefault(name, []).append(content)
     return metas
 
@@ -382,7 +382,7 @@ _VALUED: Final = ("unavailable_after", "max-snippet", "max-image-preview", "max-
 
 def _usage(said: _Said, metas: Mapping[str, list[str]]) -> None:
     """Robots, TDM and Content-Usage as metas, those that stand for a header (`http-equiv`) among them."""
-    for name in _ROBOTS & metas.keys():
+    for name in sorted(_ROBOTS & metas.keys()):  # a set's own order differs from process to process
         for content in metas[name]:
             _directives(said, re.split(r"[,;\s]+", content), f"meta {name}: {content}")
     for content in metas.get("x-robots-tag", ()):
@@ -627,9 +627,9 @@ _TRUTHS: Final = {**dict.fromkeys(("true", "yes", "1"), "synthetic"), **dict.fro
 # Generators that write the text itself: names of language models and of tools that publish what a model wrote. Tools that
 # lay out or code a page (WordPress, Wix, v0, Lovable …) say nothing of who wrote its words.
 _WRITERS: Final = re.compile(
-    r"\b(chatgpt|gpt-?[345][\w.-]*|openai|anthropic|claude[ -](?:\d|opus|sonnet|haiku|code)|google gemini|gemini[ -]\d|deepseek"
-    r"|copilot|mistral|llama[ -]?\d|qwen|grok|jasper(?:\.ai)?|copy\.ai|writesonic|article ?forge|autoblogging(?:\.ai)?"
-    r"|koala ?writer|zimmwriter|byword(?:\.ai)?|seowriting(?:\.ai)?|journalist ?ai|contentbot)\b",
+    r"\b(chatgpt|gpt-?[345][\w.-]*|openai|anthropic|claude[ -](?:\d|opus|sonnet|haiku)[\w.-]*|google gemini|gemini[ -]\d[\w.-]*"
+    r"|deepseek|microsoft copilot|mistral ai|llama[ -]?\d[\w.-]*|qwen[\w.-]*|grok[ -]\d[\w.-]*|jasper\.ai|copy\.ai|writesonic"
+    r"|article ?forge|autoblogging(?:\.ai)?|koala ?writer|zimmwriter|byword\.ai|seowriting(?:\.ai)?|journalist ?ai|contentbot)",
     re.IGNORECASE,
 )
 

@@ -25,11 +25,11 @@ Disallow: /nogoogle
 
 
 def disallowed(body: str, url: str = "https://example.org/a/b?c=d") -> list[str]:
-    return RobotsTxt.parse(body).disallowed(url)
+    return RobotsTxt(body).disallowed(url)
 
 
 def test_agents_that_are_named_and_the_terms_of_use() -> None:
-    robots = RobotsTxt.parse(MANAGED)
+    robots = RobotsTxt(MANAGED)
     assert robots.disallowed("https://example.org/x") == ["GPTBot", "CCBot"]
     assert robots.disallowed("https://example.org/nogoogle") == ["GPTBot", "CCBot"]
     assert robots.content_usage("https://example.org/x") == (
@@ -78,7 +78,7 @@ def test_who_is_kept_out(body: str, expected: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_terms_of_use_for_a_path(body: str, line: str | None, allowed: bool | None) -> None:
-    assert RobotsTxt.parse(body).content_usage("https://example.org/a/b?c=d") == (line, allowed)
+    assert RobotsTxt(body).content_usage("https://example.org/a/b?c=d") == (line, allowed)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_agent_that_is_not_named_is_ruled_by_the_group_for_all() -> None:
     "url", ["", "http://[", "http://[::1", "nonsense", "http://example.org/\ud800", "http://e.org/%ff%zz\x00"]
 )
 def test_an_address_that_is_none_is_kept_from_nobody_or_from_all(url: str) -> None:
-    robots = RobotsTxt.parse("User-agent: *\nDisallow: /private\n")
+    robots = RobotsTxt("User-agent: *\nDisallow: /private\n")
     assert robots.disallowed(url) == []
     assert robots.content_usage(url) == (None, None)
 
@@ -126,7 +126,7 @@ EVERYBODY = "".join(f"User-agent: {agent}\n" for agent in AGENTS)
 )
 def test_a_hostile_file_costs_little(body: str) -> None:
     start = time.process_time()
-    robots = RobotsTxt.parse(body)
+    robots = RobotsTxt(body)
     url = "https://example.org/" + "a" * 10_000
     robots.disallowed(url)
     robots.content_usage(url)
@@ -155,7 +155,7 @@ LINES = st.sampled_from(
     st.text() | st.lists(LINES | st.text()).map("\n".join) | st.binary().map(lambda b: b.decode("latin-1")), st.text()
 )
 def test_nothing_raises(body: str, url: str) -> None:
-    robots = RobotsTxt.parse(body)
+    robots = RobotsTxt(body)
     for address in (url, f"https://example.org/{url}"):
         kept_out = robots.disallowed(address)
         assert set(kept_out) <= set(AGENTS)

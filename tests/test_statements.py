@@ -233,6 +233,7 @@ IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
         ('<meta name=generator content="WordPress 6.4">', [], None, None),
         ('<meta name=generator content="v0.dev">', [], None, None),  # it codes pages; whose words they hold it does not say
         ('<meta name=generator content="Gemini capsule 2">', [], None, None),
+        ('<meta name=generator content="Jasper Reports 6, OpenGrok 1.12">', [], None, None),
     ],
 )  # fmt: skip
 def test_declared_origin(html: str, headers: list[tuple[str, str]], origin: str | None, evidence: str | None) -> None:
