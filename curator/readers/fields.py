@@ -28,18 +28,25 @@ _NESTS: Final = ("metadata", "meta")
 _PARTS: Final = ("id", "url", "date", "source", "language", "origin", "title")
 _FETCHED: Final = {"crawl_date", "warc_date", "fetched_at"}  # a crawler's date says nothing of publication
 _MANY_FIELDS: Final = 200  # a record of more has its names looked up, but not remembered
+_LONG_NEST: Final = 1 << 16  # characters; addresses and dates are not looked for in more
 _LONG_BYTES: Final = 1 << 10  # bytes beyond this (an image in a table) go into `meta` as their hash
 
 Problem = tuple[str, str | None]
 
 
-def columns_of(record: Mapping[str, Any], named: Columns, place: int) -> dict[str, Any]:
-    """Columns of `INGESTED` from one record: text or the reason for quarantine, what the fields say, the rest in `meta`."""
-    parts = _remembered(tuple(record), named) if len(record) <= _MANY_FIELDS else _parts(record, named)
+def columns_of(
+    record: Mapping[str, Any], named: Columns, place: int, parts: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Columns of `INGESTED` from one record: text or the reason for quarantine, what the fields say, the rest in `meta`.
+
+    parts: what `parts_of` made of a table's header, where all records have the same fields; a null is one left out.
+    """
+    if parts is None:
+        parts = _remembered(tuple(record), named) if len(record) <= _MANY_FIELDS else parts_of(record, named)
     used: set[str] = set()
     found = _texts(record, parts.get("text"), used)
     for part, name in parts.items():
-        if part != "text" and _PLAY[part](found, name, record[name]):
+        if part != "text" and _PLAY[part](found, name, record.get(name)):
             used.add(name)
     for nest in _NESTS:
         _from_nest(found, record.get(nest), named)
@@ -51,7 +58,7 @@ def columns_of(record: Mapping[str, Any], named: Columns, place: int) -> dict[st
 def _texts(record: Mapping[str, Any], name: str | None, used: set[str]) -> dict[str, Any]:
     if name is None:
         return {"quarantine": f"no_text_field: has {few(record)}"}
-    text = record[name]
+    text = record.get(name)
     if isinstance(text, str):
         used.add(name)
         return {"quarantine": "text_too_large"} if too_large(text) else {"text": text}
@@ -71,6 +78,8 @@ def too_large(text: str) -> bool:
 
 
 def _from_nest(found: dict[str, Any], nest: Any, named: Columns) -> None:
+    if isinstance(nest, str):
+        nest = _unpacked(nest)
     if isinstance(nest, Mapping) and len(nest) <= _MANY_FIELDS:
         inner = {name: value for name, value in nest.items() if isinstance(name, str)}
         for part, name in _remembered(tuple(inner), named).items():
@@ -78,12 +87,17 @@ def _from_nest(found: dict[str, Any], nest: Any, named: Columns) -> None:
                 _PLAY[part](found, name, inner[name])
 
 
-def text_field(names: Iterable[str], named: Columns) -> str | None:
-    """Which of `names` is the text."""
-    return _parts(names, named).get("text")
+def _unpacked(nest: str) -> Any:
+    """Tables without nested types keep them as JSON in a string."""
+    if not nest.startswith("{") or len(nest) > _LONG_NEST:
+        return None
+    try:
+        return msgspec.json.decode(nest)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
-def _parts(names: Iterable[str], named: Columns) -> dict[str, str]:
+def parts_of(names: Iterable[str], named: Columns) -> dict[str, str]:
     """Part -> name of the field that plays it: the one the user named, else the first usual name that is there once."""
     names = tuple(names)
     lowered = [name.lower() for name in names]
@@ -100,7 +114,7 @@ def _parts(names: Iterable[str], named: Columns) -> dict[str, str]:
     return found
 
 
-_remembered = functools.lru_cache(256)(_parts)
+_remembered = functools.lru_cache(256)(parts_of)
 
 
 # --- What a field's value gives; each returns false for a value it can make nothing of, which then stays in `meta` -----
@@ -159,6 +173,8 @@ _GIVES: Final[Mapping[str, frozenset[str]]] = {
 
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d(?::\d\d)?)?)?", re.ASCII)
 
+_ZONE_APART: Final = re.compile(r"(?<=:\d\d) (?=[+-]\d\d:?\d\d$)", re.ASCII)  # as Ruby writes it
+
 
 def instant(value: Any) -> dt.datetime | None:
     """The moment that a field names, by the rules of `documents.dates`; None where it names none that a calendar knows."""
@@ -194,6 +210,9 @@ def _epoch(value: float) -> dt.datetime | None:
 
 
 def _written(value: str) -> dt.datetime | None:
+    if value.isascii() and value.isdigit() and len(value) in (9, 10, 13):  # a table of strings writes epochs so
+        return _epoch(int(value))
+    value = _ZONE_APART.sub("", value)
     if _ISO.fullmatch(value):
         try:
             return _utc(dt.datetime.fromisoformat(value))
