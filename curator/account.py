@@ -18,6 +18,7 @@ from curator.audit import content_of, open_audit, rows_of
 from curator.errors import AccountError, InputError
 from curator.ids import doc_id, file_sha256, text_hash
 from curator.ledger import OUTCOMES
+from curator.repair import REPAIRED
 from curator.shards import aligned_batches
 from curator.workspace import Workspace, finished
 
@@ -168,7 +169,8 @@ def verify(root: Path) -> list[Check]:
     manifest = finished(root)
     checks = [_files(root, manifest), _contents(root, manifest), _undeclared(root, manifest)]
     names = [p.name for p in sorted((root / "documents").glob("*.parquet"))]
-    checks += [_document_hashes(root, names), _ledger(root, names), _mixture(root, names), _sums(root, manifest)]
+    checks += [_document_hashes(root, names), _ledger(root, names), _mixture(root, names)]
+    checks += [*_repairs(root, names), _sums(root, manifest)]
     return checks
 
 
@@ -242,6 +244,36 @@ def _mixture(root: Path, names: list[str]) -> Check:
         if expected != found:
             wrong.append(name)
     return Check("the mixture holds exactly the documents the ledger calls curated", rows, tuple(wrong))
+
+
+def _repairs(root: Path, names: list[str]) -> list[Check]:
+    """Repaired texts carry two hashes: of what stands there, and of the document it was made from; none, no check."""
+    repaired = [name for name in names if _is_repaired(root / "mixture" / name)]
+    rows, wrong = 0, []
+    for name in repaired:
+        originals = dict(_curated_texts(root, name))
+        for batch in aligned_batches([(root / "mixture" / name, ["doc_id", "text", *REPAIRED.names])]):
+            rows += batch.num_rows
+            wrong += [
+                f"{name} {row['doc_id']}"
+                for row in batch.to_pylist()
+                if row["text_hash"] != text_hash(row["text"].encode())
+                or row["original_text_hash"] != originals.get(row["doc_id"].bytes)
+            ]
+    what = "repaired texts and their originals hash to what the mixture says"
+    return [Check(what, rows, tuple(wrong))] if repaired else []
+
+
+def _is_repaired(path: Path) -> bool:
+    return path.is_file() and set(REPAIRED.names) <= set(pq.read_schema(path).names)
+
+
+def _curated_texts(root: Path, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """Id of every curated document of a shard and the hash of its text, read from documents/."""
+    inputs = [(root / "documents" / name, ["doc_id", "text"]), (root / "ledger" / name, ["outcome"])]
+    for batch in aligned_batches(inputs):
+        for row in batch.filter(pc.equal(batch["outcome"], "curated")).to_pylist():
+            yield row["doc_id"], text_hash(row["text"].encode())
 
 
 def _sums(root: Path, manifest: dict[str, Any]) -> Check:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curator.errors import AccountError
+from curator.repair import REPAIRED, repaired_columns, versions
 from curator.schema import DOCUMENTS, field
 from curator.shards import aligned_batches, is_done, read_receipt, receipt_path, task_key, write_parquet
 
@@ -84,15 +85,22 @@ def ledger_schema(signals: pa.Schema) -> pa.Schema:
     return pa.schema([*known, *scalar, *VERDICT])
 
 
-def mixture_schema(ledger: pa.Schema, extra: pa.Schema) -> tuple[pa.Schema, tuple[tuple[str, str], ...]]:
-    """The curated documents' columns, and how travelling columns are renamed: a name that is taken becomes `input_<name>`."""
+def mixture_schema(
+    ledger: pa.Schema, extra: pa.Schema, repair: bool = False
+) -> tuple[pa.Schema, tuple[tuple[str, str], ...]]:
+    """The curated documents' columns, and how travelling columns are renamed: a name that is taken becomes `input_<name>`.
+
+    Repaired texts bring their hash and that of the original with them.
+    """
     text = DOCUMENTS.field("text")
     own = [
         text if name == "text" else ledger.field(name)
         for name in MIXTURE_COLUMNS
         if name == "text" or name in ledger.names
     ]
-    taken = set(MIXTURE_COLUMNS) | set(ledger.names)
+    if repair:
+        own[own.index(text) + 1 : own.index(text) + 1] = list(REPAIRED)
+    taken = {*MIXTURE_COLUMNS, *ledger.names, *(column.name for column in own)}
     travelling = [column.with_name(_free_name(column.name, taken)) for column in extra]
     renamed = tuple((old.name, new.name) for old, new in zip(extra, travelling, strict=True))
     return pa.schema([*own, *travelling]), renamed
@@ -150,6 +158,7 @@ class LedgerTask:
     ledger: pa.Schema
     mixture: pa.Schema
     travelling: tuple[tuple[str, str], ...]  # (column of the input, its name in the mixture)
+    repair: tuple[str, ...] = ()  # steps of `curator.repair` for the texts of the mixture
     label: str = "account"
 
     @property
@@ -177,6 +186,7 @@ class LedgerTask:
             verdicts,
             str(self.ledger),
             str(self.mixture),
+            *versions(self.repair),
         )
 
     def done(self) -> bool:
@@ -215,6 +225,11 @@ class LedgerTask:
             drawn = pc.equal(verdicts["outcome"], "curated")
             extra = columns.pop("extra", None)
             columns |= {new: pc.struct_field(extra, [old]) for old, new in self.travelling}
-            chosen = batch(self.mixture, columns).filter(drawn)
+            chosen = self._repaired(columns, drawn) if self.repair else batch(self.mixture, columns).filter(drawn)
             if chosen.num_rows:
                 yield chosen
+
+    def _repaired(self, columns: Mapping[str, pa.Array], drawn: pa.BooleanArray) -> pa.RecordBatch:
+        """The drawn rows with their texts repaired; those left out are not worth the time."""
+        chosen = {name: column.filter(drawn) for name, column in columns.items()}
+        return batch(self.mixture, chosen | repaired_columns(chosen["text"], self.repair))

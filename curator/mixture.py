@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from curator.errors import RecipeError
 from curator.ids import unit_hash
+from curator.repair import STEPS
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -37,6 +38,7 @@ class MixtureParams:
         silently).
     bins: bins of P(synthetic) a stratum is cut into.
     budget_words: words the mixture may hold at most; 0 for no limit.
+    repair: none, or the steps of `curator.repair` that the drawn texts go through, in their order.
     """
 
     max_synthetic: float = 0.10
@@ -44,6 +46,7 @@ class MixtureParams:
     bins: int = 20
     budget_words: int = 0
     stratum: str = "source"
+    repair: str | tuple[str, ...] = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -52,6 +55,17 @@ class MixtureParams:
             raise RecipeError("max_synthetic and floor are shares between 0 and 1")
         if self.bins < 1 or self.budget_words < 0:
             raise RecipeError("bins is at least 1 and budget_words at least 0")
+        if unknown := [step for step in self.repair_steps if step not in STEPS]:
+            raise RecipeError(
+                f"mixture.repair knows no step {unknown[0]!r}; it takes none, or any of {', '.join(STEPS)}"
+            )
+
+    @property
+    def repair_steps(self) -> tuple[str, ...]:
+        """The steps of the repair; empty for none."""
+        if isinstance(self.repair, str):
+            return () if self.repair == "none" else (self.repair,)
+        return self.repair
 
 
 @dataclass(frozen=True)

@@ -275,10 +275,11 @@ def write_ledger(
 ) -> None:
     """Write one row for every input row, and the curated documents."""
     schema = ledger_schema(ctx.recipe.signals())
-    columns, travelling = mixture_schema(schema, extra_of(ctx.root, shards))
+    repair = ctx.recipe.mixture.repair_steps
+    columns, travelling = mixture_schema(schema, extra_of(ctx.root, shards), bool(repair))
     verdicts = _verdicts(judged, clusters, survivor, outcome, mixed)
     tasks = [
-        LedgerTask(ctx.root, s.name, s.rows, verdicts(i, s), _everything(ctx, s), schema, columns, travelling)
+        LedgerTask(ctx.root, s.name, s.rows, verdicts(i, s), _everything(ctx, s), schema, columns, travelling, repair)
         for i, s in enumerate(shards)
     ]
     do(ctx, "account", tasks)

@@ -32,6 +32,7 @@ FLOORS = [
         "dedup",
         "prevalence",
         "mixture",
+        "repair",
         "ledger",
         "audit",
         "account",

@@ -25,7 +25,7 @@ import numpy.typing as npt
     ZERO_WIDTH,  # no script needs it
     BREAK,  # zero width space: at home in scripts without spaces
     JOINER,  # zero width joiner and non-joiner: at home in joining scripts, the joiner in emoji too
-    FILLER,  # at home after a character of its own block (Hangul, Khmer, Mongolian, music)
+    FILLER,  # at home beside a visible character of its own block (Hangul, Khmer, Mongolian, music)
     OPERATOR,  # invisible times and its like: at home in formulas, one at a time
     GRAPHEME,  # combining grapheme joiner: at home after a combining mark
     BOM,
@@ -136,6 +136,7 @@ _RANGES: Final = (
 )
 _UNSEEN: Final = {
     ZERO_WIDTH, BREAK, JOINER, FILLER, OPERATOR, GRAPHEME, BOM, SELECTOR, IDEOGRAPHIC, TAG, BIDI, DIRECTION, SOFT_HYPHEN,
+    NONCHARACTER,
 }  # fmt: skip
 _NAMED: Final = 0x3200  # letters of the three scripts that matter here lie below, but for a few Latin extensions
 
@@ -149,10 +150,11 @@ def class_table() -> npt.NDArray[np.uint32]:
     for first, last, flags in _blocks():
         table[first : last + 1] |= flags
     for kind, first, last in _RANGES:
-        table[first : last + 1] = (table[first : last + 1] & ~np.uint32(LETTER * (kind != LEAD))) | kind
-        table[first : last + 1] |= INVISIBLE * (kind in _UNSEEN)
-    table[np.arange(0xFFFE, sys.maxunicode, 0x10000)] = NONCHARACTER
-    table[np.arange(0xFFFF, sys.maxunicode + 1, 0x10000)] = NONCHARACTER
+        table[first : last + 1] &= ~np.uint32((LETTER | MARK) * (kind != LEAD))
+        table[first : last + 1] |= kind | INVISIBLE * (kind in _UNSEEN)
+    for last_two in (0xFFFE, 0xFFFF):
+        table[np.arange(last_two, sys.maxunicode + 1, 0x10000)] = NONCHARACTER | INVISIBLE
+    table[[c for c in (*range(32), 127) if c not in b"\t\n\f\r"]] |= INVISIBLE
     for _, like, theirs, latin in _LOOKALIKES:
         table[[ord(c) for c in theirs]] |= LIKE_LATIN
         table[[ord(c) for c in latin]] |= like

@@ -274,7 +274,9 @@ def _is_at_home(data: Bytes, lo: int, i: int, after: int, hi: int, cp: int, kind
         if left & EMOJI:
             return True
     if kind == FILLER:
-        return i > lo and (_decode(data, _start_before(data, lo, i), hi)[0] >> 8) == (cp >> 8)
+        own_left = i > lo and (_decode(data, _start_before(data, lo, i), hi)[0] >> 8) == (cp >> 8)
+        own_right = after < hi and (_decode(data, after, hi)[0] >> 8) == (cp >> 8)
+        return (own_left and not left & INVISIBLE) or (own_right and not right & INVISIBLE)
     if kind == GRAPHEME:
         return (left & MARK) != 0
     if (left | right) & INVISIBLE:
