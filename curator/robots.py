@@ -131,8 +131,6 @@ class _Parser:
         if agent and agent not in self._agents:
             self._agents.append(agent)
             self.named.add(agent)
-            if len(self._agents) == 1:
-                self.lines.append("")
             self.lines.append(f"User-agent: {agent}")
 
     def _rule(self, field: str, value: str) -> None:

@@ -203,7 +203,7 @@ def _hrefs(nodes: Iterable[ElementNode], rel: str) -> Iterator[str]:
 
 def _plain(text: str, limit: int = _MAX_EVIDENCE) -> str:
     """One line of text without what cannot be seen or stored, cut to its limit."""
-    return " ".join(_UNSEEN.sub(" ", text[: 4 * limit]).split())[:limit]
+    return " ".join(_UNSEEN.sub(" ", text.strip()[: 4 * limit]).split())[:limit]
 
 
 def _head(said: _Said, page: _Page, tree: HTMLTree) -> None:

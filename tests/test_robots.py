@@ -54,6 +54,7 @@ def test_agents_that_are_named_and_the_terms_of_use() -> None:
         ("User-agent: Googlebot\nDisallow: /\n", []),
         ("User-agent: MyGPTBot\nDisallow: /\n", []),
         ("User-agent: AI2Bot\nDisallow: /\n", ["AI2Bot", "Ai2Bot-Dolma"]),  # a name covers those it begins, RFC 9309 2.2.1
+        ("User-agent: GPTBot\nContent-Usage: / train-ai=n\nUser-agent: ClaudeBot\nDisallow: /\n", ["ClaudeBot"]),
         ("Disallow: /\n", []),  # nobody is named
         ("<html><body>Disallow: / everything, User-agent: *</body></html>", []),
     ],
@@ -136,6 +137,8 @@ def test_a_hostile_file_costs_little(body: str) -> None:
 def test_what_stands_beyond_the_limit_is_not_read() -> None:
     body = "User-agent: *\n" + "# filler\n" * 60_000 + "Disallow: /\n"
     assert disallowed(body) == []
+    assert disallowed("User-agent: GPTBot\n" + "Allow: /z\n" * 19_999 + "Disallow: /\n") == ["GPTBot"]
+    assert disallowed("User-agent: GPTBot\n" + "Allow: /z\n" * 20_000 + "Disallow: /\n") == []
 
 
 LINES = st.sampled_from(
