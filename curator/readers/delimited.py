@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from curator.readers.columns import Columns
-from curator.readers.fields import columns_of, few, parts_of
+from curator.readers.fields import columns_of, few, parts_of, unique
 from curator.readers.records import Record, Watch, quarantined
 from curator.readers.streams import BLOCK_BYTES, Beat, CutLineError, DamagedError, Line, blocks, charset_of, lines
 
 # One row. The csv module holds four bytes for every character of a cell, and doubles its memory as the cell grows: for a
 # row of this size 300 MiB.
 MAX_ROW_BYTES: Final = 32 << 20
+_MAX_COLUMNS: Final = 10_000
 _DELIMITERS: Final = ",\t;|"
 
 
@@ -49,10 +50,12 @@ def _records(rows: _Rows, start: int, watch: Watch, columns: Columns) -> Iterato
     header = next((row for row in rows if row.cells or row.fault), None)
     if header is None:
         return
-    names = _unique(header.cells)
+    names = unique(header.cells[:_MAX_COLUMNS])
     parts = parts_of(names, columns)
     fault = f"no_header: {header.fault}" if header.fault else f"no_text_column: has {few(names)}"
-    if header.fault or "text" not in parts:
+    if len(header.cells) > _MAX_COLUMNS:
+        fault = f"no_header: {len(header.cells)} columns"
+    if header.fault or "text" not in parts or len(header.cells) > _MAX_COLUMNS:
         if not start:
             watch.begin(header.offset)
             yield quarantined(header.end, f"#{header.offset}", fault, **header.place)
@@ -77,19 +80,6 @@ def _record(row: _Row, reason: str | None, names: Sequence[str], parts: Mapping[
         return quarantined(row.end, f"#{row.offset}", fault, **row.place)
     fields = {name: cell for name, cell in zip(names, row.cells, strict=True) if cell}
     return Record(row.end, columns_of(fields, columns, row.offset, parts) | row.place)
-
-
-def _unique(header: Sequence[str]) -> list[str]:
-    """The header's names; one that comes again is numbered."""
-    names: dict[str, None] = {}
-    for given in map(str.strip, header):
-        name = given
-        for number in itertools.count(2):
-            if name not in names:
-                break
-            name = f"{given} ({number})"
-        names[name] = None
-    return list(names)
 
 
 # --- What kind of file it is -----------------------------------------------------------------------------------------

@@ -59,10 +59,15 @@ def _texts(record: Mapping[str, Any], name: str | None, used: set[str]) -> dict[
     if name is None:
         return {"quarantine": f"no_text_field: has {few(record)}"}
     text = record.get(name)
-    if isinstance(text, str):
+    if text is None or isinstance(text, str | bytes):
         used.add(name)
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError:
+            return {"quarantine": "not_utf8"}
+    if isinstance(text, str):
         return {"quarantine": "text_too_large"} if too_large(text) else {"text": text}
-    used |= {name} if text is None else set()
     return {"quarantine": "no_text" if text is None else f"text_is: {type(text).__name__}"}
 
 
@@ -70,6 +75,18 @@ def few(names: Iterable[Any]) -> str:
     """The first names, for a reason."""
     listed = [str(name)[:40] for name, _ in zip(names, range(6), strict=False)]
     return (", ".join(listed[:5]) + (", …" if len(listed) > 5 else ""))[:100] or "none"
+
+
+def unique(header: Iterable[str]) -> list[str]:
+    """A header's names; one that comes again is numbered, so that no field hides another."""
+    names: dict[str, int] = {}  # name -> how often it came
+    for given in map(str.strip, header):
+        name = given
+        while name in names:
+            names[given] += 1
+            name = f"{given} ({names[given]})"
+        names[name] = 1
+    return list(names)
 
 
 def too_large(text: str) -> bool:
