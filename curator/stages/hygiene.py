@@ -17,7 +17,8 @@ How things are counted:
   letters, and a byte order mark at the very start. The tags that a flag leaves behind when its emoji is taken
   out count, but spell nothing.
 - **A word** is a run of letters and marks. It poses as another one when it mixes Latin with Cyrillic or Greek letters
-  and all those of one script are drawn like the other's ("pаypal" with a Cyrillic а).
+  and all those of one script are drawn like the other's ("pаypal" with a Cyrillic а). That need not be deceit: web text in
+  Uzbek, Turkmen and Chuvash is often half transcribed.
 - **Payload** is an upper bound, not a finding. Of a text of N characters with n1, n2, … characters in groups that
   have a1, a2, … members, log2(N! / (n1! n2! … (N - n1 - n2 - …)!)) + n1 log2 a1 + n2 log2 a2 + … bits can be read:
   where the characters stand, and which each of them is. Characters that are at home carry nothing in this count.
