@@ -233,8 +233,8 @@ def _written(value: str) -> dt.datetime | None:
     if _ISO.fullmatch(value):
         try:
             return _utc(dt.datetime.fromisoformat(value))
-        except ValueError:
-            return None
+        except ValueError:  # 24:00, a thirtieth of February
+            return _otherwise(value)
     return _otherwise(value) if any(map(str.isdigit, value)) else None
 
 
