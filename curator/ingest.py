@@ -72,10 +72,16 @@ class Guards:
                 self._free.append(guard)
 
     def stop(self) -> None:
-        """End all parsers for good."""
+        """End all parsers for good, in the midst of their work if need be."""
         with self._lock:
             for guard in self._all:
                 guard.stop()
+
+    def close(self) -> None:
+        """Let go of what the parsers were watched with; nobody may hold one any more."""
+        self.stop()
+        for guard in self._all:
+            guard.__exit__()
 
 
 @dataclass(frozen=True)
@@ -279,7 +285,7 @@ def _with_robots(
     line, may_train = rules.content_usage(url)
     words = [word for word in (train, may_train) if word is not None]
     found = list(evidence or [])
-    found += [f"robots.txt disallows {', '.join(disallowed)}"] if disallowed else []
+    found += [f"robots.txt disallows {'all' if '*' in disallowed else ', '.join(disallowed)}"] if disallowed else []
     found += [f"robots.txt: {line}"] if line else []
     return disallowed, usage or line, all(words) if words else None, found or None
 
@@ -324,7 +330,7 @@ def ingest(
         try:
             _do(work, "ingest", tasks, ThreadEngine(workers, guards.stop), progress, "MB", lambda task: None)
         finally:
-            guards.stop()
+            guards.close()
         robots = _robots_tasks(root, tasks)
         advance: Callable[[Task], None] = lambda task: progress.advance(task.rows)  # noqa: E731
         _do(work, "robots.txt", robots, ThreadEngine(1, lambda: None), progress, "documents", advance)

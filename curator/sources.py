@@ -82,20 +82,28 @@ def format_of(name: str) -> str | None:
     return _BY_SUFFIX.get(path.suffix)
 
 
+def stem_of(name: str) -> str:
+    """A file's name without the endings that say how it is written."""
+    path = PurePosixPath(name)
+    while path.suffix.lower() in (*_BY_SUFFIX, *COMPRESSED) and path.stem:
+        path = PurePosixPath(path.stem)
+    return path.name
+
+
 def _expand(given: str, source: str | None, ignored: Counter[str]) -> Iterator[Source]:
     if "://" in given:
         yield from _remote(given, source, ignored)
         return
     path = Path(given)
     if path.is_file():
-        yield _local(path, path.name, source or path.stem, _recognised(path))
+        yield _local(path, path.name, source or stem_of(path.name), _recognised(path))
         return
     if path.is_dir():
         path = _not_ours(path)
         names = [(p, p.relative_to(path).as_posix(), source or _supplier(p, path)) for p in _files_in(path)]
     else:
         names = [
-            (m, m.name, source or m.stem) for m in map(Path, sorted(glob.glob(given, recursive=True))) if m.is_file()
+            (m, m.name, source or stem_of(m.name)) for m in map(Path, sorted(glob.glob(given, recursive=True))) if m.is_file()
         ]
     if not names:
         raise InputError(f"folder {given} holds no file" if path.is_dir() else f"no such file, folder or glob: {given}")
@@ -220,7 +228,7 @@ def _remote(given: str, source: str | None, ignored: Counter[str]) -> Iterator[S
             raise _nothing_known(given, [base.name])
         if kind:
             relative = name.removeprefix(path).lstrip("/") or base.name
-            yield _remote_source(fs.unstrip_protocol(name), relative, source or base.stem, kind, info)
+            yield _remote_source(fs.unstrip_protocol(name), relative, source or stem_of(base.name), kind, info)
     if not files:
         raise InputError(f"nothing found at {given}")
 

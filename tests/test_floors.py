@@ -25,11 +25,13 @@ FLOORS = [
         "robots",
         "web",
         "page",
+        "blocks",
     },
     {
         "recipe",
         "decide",
         "dedup",
+        "bands",
         "prevalence",
         "mixture",
         "repair",
