@@ -11,22 +11,38 @@ The steps, each over arrays:
 5. `choose` names the member that stands for its cluster, by provenance.
 
 "First" is by document id everywhere, so the order of the rows changes nothing.
+
+Memory: what is one column wide stays in memory, 13 bytes a document, beside the ids and the answer;
+hashes, buckets and shingle sets lie in temporary files, and one column of hashes at a time is
+sorted, in 24 bytes a document. Time is linear but for sorts of pairs.
 """
 
 from __future__ import annotations
 
-import tempfile
+import mmap
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curator.errors import AccountError, InputError, OutputError, RecipeError
+from curator.bands import (
+    HashColumns,
+    HashSort,
+    Spill,
+    band_hashes,
+    has_equal_neighbour,
+    numbers,
+    sort_rows,
+    starts_of_runs,
+    uuid_halves,
+    valid,
+)
+from curator.errors import AccountError, InputError, RecipeError
 from curator.stages.minhash import shingle_sets
 from curator.text import I64, U8, U32, U64, Array, Bools, kernel, utf8_view
 
@@ -41,7 +57,10 @@ NONE, EXACT, NEAR = 0, 1, 2
 KINDS: Final = ("none", "exact", "near")
 
 _MAX_DOCUMENTS: Final = 1 << 32  # a pair is two 32-bit numbers in one uint64
+_NORM_HIGH, _NORM_LOW, _FIRST_BAND = 0, 1, 2  # columns of hashes
 _ROUNDS: Final = 4  # each is paid for by new pairs only; the second already finds few
+_MAPPED_BYTES: Final = 64 << 20  # of shingle sets in memory at once
+_AROUND_BYTES: Final = 64 << 10  # a touch maps its neighbourhood too
 
 
 def probability(jaccard: float, bands: int, rows: int) -> float:
@@ -117,28 +136,35 @@ def find_clusters(
     """Group the corpus into clusters of exact and near duplicates.
 
     batches: `norm_hash`, `signature` and `n_shingles` of every document, in corpus order; null in
-        each for what has no text. Only band hashes are kept of them.
+        each for what has no text. Only hashes are kept of them, on disk.
     ids: [n, 2] uint64, `ids.ids_array` of the documents' ids.
     texts: gives the texts of some rows (ascending, at most `chunk_rows` at once); called once a row
         at most, for rows that share a bucket with another.
-    spill: folder for a temporary file of the candidates' shingle sets, 8 bytes a shingle; the
-        system's own by default.
+    spill: folder for temporary files, the system's own by default: 16 + 8 * bands bytes a document,
+        4 bytes a place in a bucket, 8 bytes a shingle of the documents that `texts` is asked for.
 
     Raises AccountError where ids and batches do not match, InputError where a signature is too
-    short for the bands, OutputError where the temporary file cannot be written.
+    short for the bands, OutputError where a temporary file cannot be written.
     """
     params = params or DedupParams()
-    corpus = _read(batches, len(ids), params)
-    order = id_order(ids)  # the document of each rank; from here on documents are ranks
-    first = _first_of_exact(corpus.norm, corpus.has_norm, order)
-    corpus.norm = np.empty((0, 2), np.uint64)  # no longer needed: 16 bytes a document
-    buckets = _buckets(corpus, order, first, params)
-    folder = spill or Path(tempfile.gettempdir())
-    with _scratch(folder) as file:
-        graph = _Graph(_Sets(file, folder, buckets.members(), order, corpus.shingles, texts, params), params)
+    with ExitStack() as stack:
+        files = [stack.enter_context(Spill(spill)) for _ in range(3)]
+        rank = _inverse(id_order(ids))  # from here on documents are ranks
+        corpus = _read(files[0], batches, len(ids), params)
+        first = _first_of_exact(corpus, rank)
+        buckets, candidates = _buckets(files[1], corpus, first, rank, params)
+        order = _inverse(rank)
+        del rank
+        graph = _Graph(_Sets(files[2], candidates, corpus.shingles, texts, params), order, params)
+        del candidates, corpus
         nodes, capped = _link(buckets, len(order), graph, params)
-    exact = int((first != np.arange(len(first))).sum())
-    return _clusters(order, first, nodes, graph, {"exact_copies": exact, "hot_buckets": buckets.hot, "capped": capped})
+        report = {
+            "exact_copies": int((first != np.arange(len(first), dtype=np.uint32)).sum()),
+            "hot_buckets": buckets.hot,
+            "capped": capped,
+            "spilled_bytes": sum(file.size for file in files),
+        }
+        return _clusters(order, first, nodes, graph, report)
 
 
 def choose(
@@ -169,175 +195,135 @@ def choose(
     )
     rows = rows[np.lexsort(keys)]
     group = clusters.cluster[rows]
-    starts = _starts(group)
+    starts = starts_of_runs(group)
     survivor[rows] = np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
     return survivor
 
 
-def id_order(ids: U64) -> I64:
-    """Rows by ascending id, compared as bytes, as SQL compares UUIDs.  # [n] int64"""
-    swapped = ids.byteswap()
-    order: I64 = np.lexsort((swapped[:, 1], swapped[:, 0]))
+def id_order(ids: U64) -> U32:
+    """Rows by ascending id, compared as bytes, as SQL compares UUIDs.  # [n] uint32"""
+    order = np.arange(len(ids), dtype=np.uint32)
+    sort_rows(ids[:, 1].byteswap(), order)
+    sort_rows(ids[order, 0].byteswap(), order)
     return order
+
+
+def _inverse(order: U32) -> U32:
+    """The place of each number in a permutation."""
+    out = np.empty_like(order)
+    out[order] = np.arange(len(order), dtype=np.uint32)
+    return out
 
 
 # --- Reading signatures --------------------------------------------------------------------------
 
 
 class _Corpus:
-    """What is kept of every document, in corpus order: 22 + 8 * bands bytes each, written in place."""
+    """What is known of every document, in corpus order: hashes on disk, 6 bytes in memory."""
 
-    def __init__(self, count: int, bands: int) -> None:
-        self.norm = np.zeros((count, 2), np.uint64)
+    def __init__(self, spill: Spill, count: int, params: DedupParams) -> None:
+        self._bands, self._rows = params.bands, params.rows
+        self.columns = HashColumns(spill, _FIRST_BAND + params.bands, count)
         self.has_norm = np.zeros(count, np.bool_)
         self.has_signature = np.zeros(count, np.bool_)
         self.shingles = np.zeros(count, np.int32)
-        self.bands = [np.zeros(count, np.uint64) for _ in range(bands)]
 
-    def put(self, rows: slice, batch: pa.RecordBatch, band_rows: int) -> None:
+    def put(self, rows: slice, batch: pa.RecordBatch) -> None:
         """Take over a batch."""
         norm, signature = batch.column("norm_hash"), batch.column("signature")
-        self.norm[rows] = _fixed(norm, np.dtype("<u8"), 2)
-        self.has_norm[rows] = _valid(norm)
-        self.has_signature[rows] = _valid(signature)
+        self.has_norm[rows] = valid(norm)
+        self.has_signature[rows] = valid(signature)
         self.shingles[rows] = batch.column("n_shingles").fill_null(0).to_numpy(zero_copy_only=False)
-        for band, hashes in zip(self.bands, band_hashes(signature, len(self.bands), band_rows), strict=True):
-            band[rows] = hashes
+        self.columns.append(uuid_halves(norm), band_hashes(signature, self._bands, self._rows))
 
 
-def _read(batches: Iterable[pa.RecordBatch], count: int, params: DedupParams) -> _Corpus:
+def _read(spill: Spill, batches: Iterable[pa.RecordBatch], count: int, params: DedupParams) -> _Corpus:
     if count >= _MAX_DOCUMENTS:
         raise InputError(f"dedup: {count} documents are more than {_MAX_DOCUMENTS - 1}; run the corpus in parts")
-    corpus = _Corpus(count, params.bands)
+    corpus = _Corpus(spill, count, params)
     at = 0
     for batch in batches:
         if at + len(batch) <= count:
-            corpus.put(slice(at, at + len(batch)), batch, params.rows)
+            corpus.put(slice(at, at + len(batch)), batch)
         at += len(batch)
     if at != count:
         raise AccountError(f"dedup: {count} ids for {at} documents; pass one id for every row, in order")
     return corpus
 
 
-def _valid(column: pa.Array) -> Bools:
-    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
-
-
-def _fixed(column: pa.Array, dtype: np.dtype[np.uint64], width: int) -> U64:
-    """See a fixed-size binary column as [n, width]; zeros or leftovers where null."""
-    raw = np.frombuffer(column.buffers()[1] or b"", dtype)
-    return raw[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
-
-
-def band_hashes(signatures: pa.FixedSizeListArray, bands: int, rows: int) -> U64:
-    """Hash each band of each signature to 64 bits.  # [bands, n]
-
-    The rows of band b are the signature's values b * rows … b * rows + rows - 1. A null signature's
-    hashes mean nothing.
-    """
-    width = signatures.type.list_size
-    if bands * rows > width:
-        raise InputError(
-            f"dedup: {bands} bands of {rows} rows need {bands * rows} hashes, the signatures have {width}; "
-            f"lower bands or rows, or measure with minhash num_perm = {bands * rows}"
-        )
-    values = signatures.values.to_numpy(zero_copy_only=False)
-    values = values[signatures.offset * width : (signatures.offset + len(signatures)) * width].reshape(-1, width)
-    out = np.empty((bands, len(signatures)), np.uint64)
-    _hash_bands(values, rows, out)
-    return out
-
-
-@kernel
-def _hash_bands(values: U32, rows: int, out: U64) -> None:
-    for document in range(values.shape[0]):
-        for band in range(out.shape[0]):
-            h = np.uint64(band)
-            for row in range(band * rows, band * rows + rows):
-                h = (h ^ np.uint64(values[document, row])) * np.uint64(0x9E3779B97F4A7C15)
-                h ^= h >> np.uint64(29)
-            out[band, document] = h
-
-
 # --- Exact copies --------------------------------------------------------------------------------
 
 
-def _first_of_exact(norm: U64, known: Bools, order: I64) -> I64:
+def _first_of_exact(corpus: _Corpus, rank: U32) -> U32:
     """The first rank with the same normalised hash; a rank itself where the hash is its own or null.  # [n]"""
-    rows = np.flatnonzero(known).astype(np.uint32)
-    rows = rows[np.argsort(norm[rows, 0])]
-    rows = rows[_shared(norm[rows, 0])]  # those with a twin in half of the hash: few enough to sort by all of it
-    first = np.arange(len(order))
-    if len(rows) == 0:
-        return first
-    ranks = _to_rows(first, order)[rows]
-    by_hash = np.lexsort((ranks, norm[rows, 1], norm[rows, 0]))
-    rows, ranks = rows[by_hash], ranks[by_hash]
+    first = np.arange(len(rank), dtype=np.uint32)
+    halves, rows = HashSort(corpus.has_norm)(corpus.columns, _NORM_HIGH)
+    twins = np.zeros(len(rank), np.bool_)  # in half of the hash: few enough to sort by all of it
+    twins[rows[has_equal_neighbour(halves)]] = True
+    del halves, rows
+    rows = np.empty(int(np.count_nonzero(twins)), np.uint32)
+    numbers(twins, rows)
+    high, low = (corpus.columns.chosen(c, twins, np.empty(len(rows), np.uint64)) for c in (_NORM_HIGH, _NORM_LOW))
+    by_hash = np.lexsort((low, high))
+    high, low, ranks = high[by_hash], low[by_hash], rank[rows[by_hash]]
     new = np.ones(len(rows), np.bool_)
-    new[1:] = (norm[rows[1:]] != norm[rows[:-1]]).any(axis=1)
-    first[ranks] = ranks[new][np.cumsum(new) - 1]
+    new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    if len(rows):
+        starts = np.flatnonzero(new)
+        first[ranks] = np.repeat(np.minimum.reduceat(ranks, starts), np.diff(np.append(starts, len(rows))))
     return first
-
-
-def _starts(sorted_values: npt.NDArray[np.generic]) -> I64:
-    """Where each run of equal values begins."""
-    new = np.ones(len(sorted_values), np.bool_)
-    new[1:] = sorted_values[1:] != sorted_values[:-1]
-    return np.flatnonzero(new)
 
 
 def _distinct(values: Array) -> Array:
     """The values ascending, each once; `np.unique` hashes, and so spent half of the time of 100,000 documents."""
     ascending = values.copy()
     ascending.sort()
-    return cast(Array, ascending[_starts(ascending)])
-
-
-def _shared(sorted_values: npt.NDArray[np.unsignedinteger[Any]]) -> Bools:
-    """Whether each value has an equal neighbour."""
-    same = sorted_values[1:] == sorted_values[:-1]
-    shared = np.zeros(len(sorted_values), np.bool_)
-    shared[1:] |= same
-    shared[:-1] |= same
-    return shared
+    return cast(Array, ascending[starts_of_runs(ascending)])
 
 
 # --- Buckets -------------------------------------------------------------------------------------
 
 
-class _Buckets(NamedTuple):
-    """Documents of buckets with at least two, bucket after bucket."""
+class _Buckets:
+    """The buckets with at least two documents, on disk, band by band."""
 
-    bucket: U32  # [m] ascending
-    member: U32  # [m]
-    tired: Bools  # [buckets] too large to be looked at twice
-    hot: int
+    def __init__(self, spill: Spill, max_bucket: int) -> None:
+        self._spill, self._max_bucket = spill, max_bucket
+        self._bands: list[tuple[int, int, int]] = []  # where a band begins, buckets, documents in them
+        self.hot = 0
 
-    def members(self) -> I64:
-        """The documents, ascending, each once."""
-        return _distinct(self.member).astype(np.int64)
+    def append(self, sizes: U32, members: U32) -> None:
+        """Add a band's buckets: how many documents each has, and the documents, bucket after bucket."""
+        self._bands.append((self._spill.append(sizes), len(sizes), len(members)))
+        self._spill.append(members)
+        self.hot += int((sizes > self._max_bucket).sum())
+
+    def __iter__(self) -> Iterator[tuple[U32, U32, Bools]]:
+        """Of each band: the bucket and the document of each place, and which buckets are hot."""
+        for begin, buckets, places in self._bands:
+            sizes = self._spill.read(begin, np.empty(buckets, np.uint32))
+            members = self._spill.read(begin + sizes.nbytes, np.empty(places, np.uint32))
+            yield np.repeat(np.arange(buckets, dtype=np.uint32), sizes), members, sizes > self._max_bucket
 
 
-def _buckets(corpus: _Corpus, order: I64, first: I64, params: DedupParams) -> _Buckets:
-    """Sort one band after another, forgetting each; identical documents were folded into one before."""
-    unique = (first == np.arange(len(first))) & corpus.has_signature[order]
-    documents = np.flatnonzero(unique).astype(np.uint32)
-    rows = order[documents].astype(np.uint32)
-    buckets, members, tired, total = [np.empty(0, np.uint32)], [np.empty(0, np.uint32)], [np.empty(0, np.bool_)], 0
-    while corpus.bands:
-        hashes = corpus.bands.pop(0)[rows]
-        by_hash = np.argsort(hashes)
-        hashes = hashes[by_hash]
-        shared = _shared(hashes)
-        hashes = hashes[shared]
-        starts = _starts(hashes)
-        sizes = np.diff(np.append(starts, len(hashes)))
-        buckets.append(np.repeat(np.arange(total, total + len(starts), dtype=np.uint32), sizes))
-        members.append(documents[by_hash[shared]])
-        tired.append(sizes > params.max_bucket)
-        total += len(starts)
-    hot = np.concatenate(tired)
-    return _Buckets(np.concatenate(buckets), np.concatenate(members), hot, int(hot.sum()))
+def _buckets(spill: Spill, corpus: _Corpus, first: U32, rank: U32, params: DedupParams) -> tuple[_Buckets, U32]:
+    """Sort one band after another; identical documents were folded into one before.
+
+    Returns the buckets and the rows that share any, ascending.
+    """
+    unique = corpus.has_signature & (first == np.arange(len(first), dtype=np.uint32))[rank]
+    sort = HashSort(unique)
+    buckets, seen = _Buckets(spill, params.max_bucket), np.zeros(len(rank), np.bool_)
+    for band in range(params.bands):
+        hashes, rows = sort(corpus.columns, _FIRST_BAND + band)
+        shared = has_equal_neighbour(hashes)
+        rows = rows[shared]
+        seen[rows] = True
+        starts = starts_of_runs(hashes[shared])
+        buckets.append(np.diff(np.append(starts, len(rows))).astype(np.uint32), rank[rows])
+    candidates = np.empty(int(np.count_nonzero(seen)), np.uint32)
+    numbers(seen, candidates)
+    return buckets, candidates
 
 
 def _link(buckets: _Buckets, count: int, graph: _Graph, params: DedupParams) -> tuple[_Nodes, int]:
@@ -352,24 +338,24 @@ def _link(buckets: _Buckets, count: int, graph: _Graph, params: DedupParams) -> 
         stays = np.ones(count, np.bool_)
         stays[nodes.document[nodes.centre != nodes.document]] = False
         compared = len(graph.pairs)
-        capped = _stars(buckets, stays, graph, params)
+        capped = sum(_stars(*band, stays, graph, params) for band in buckets)
         nodes = _close(graph)
         if len(graph.pairs) == compared:
             break
     return nodes, capped
 
 
-def _stars(buckets: _Buckets, stays: Bools, graph: _Graph, params: DedupParams) -> int:
+def _stars(bucket: U32, member: U32, tired: Bools, stays: Bools, graph: _Graph, params: DedupParams) -> int:
     """Compare each bucket's documents that stay with their first, then those that missed it among themselves.
 
     Returns in how many places a document was left because its bucket was hot or the stars ran out.
     """
-    bucket, member = _in_company(buckets.bucket, buckets.member, stays[buckets.member])
     capped = 0
+    bucket, member = _in_company(bucket, member, stays[member])
     for star in range(params.stars):
         if len(bucket) == 0:
             break
-        starts = _starts(bucket)
+        starts = starts_of_runs(bucket)
         sizes = np.diff(np.append(starts, len(bucket)))
         centre = np.repeat(np.minimum.reduceat(member, starts), sizes)
         others = member != centre
@@ -379,7 +365,7 @@ def _stars(buckets: _Buckets, stays: Bools, graph: _Graph, params: DedupParams) 
         missed = graph.similarity(pairs) < params.threshold
         bucket, member = _in_company(bucket, member, missed)
         if star == 0:
-            hot = buckets.tired[bucket]
+            hot = tired[bucket]
             capped += int(hot.sum())
             bucket, member = bucket[~hot], member[~hot]
     return capped + len(member)
@@ -388,29 +374,30 @@ def _stars(buckets: _Buckets, stays: Bools, graph: _Graph, params: DedupParams) 
 def _in_company(bucket: U32, member: U32, keep: Bools) -> tuple[U32, U32]:
     """Keep some members of the buckets, and no bucket with only one."""
     bucket, member = bucket[keep], member[keep]
-    paired = _shared(bucket)
+    paired = has_equal_neighbour(bucket)
     return bucket[paired], member[paired]
 
 
 # --- Verified pairs ------------------------------------------------------------------------------
 
 
-def _pairs(u: npt.NDArray[np.integer], v: npt.NDArray[np.integer]) -> U64:
+def _pairs(u: U32, v: U32) -> U64:
     """Write pairs of documents as single numbers, the smaller document above."""
-    low, high = np.minimum(u, v).astype(np.uint64), np.maximum(u, v).astype(np.uint64)
-    pairs: U64 = (low << np.uint64(32)) | high
+    pairs: U64 = np.minimum(u, v).astype(np.uint64)
+    pairs <<= np.uint64(32)
+    pairs |= np.maximum(u, v)
     return pairs
 
 
-def _ends(pairs: U64) -> tuple[I64, I64]:
-    return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+def _ends(pairs: U64) -> tuple[U32, U32]:
+    return (pairs >> np.uint64(32)).astype(np.uint32), (pairs & np.uint64(0xFFFF_FFFF)).astype(np.uint32)
 
 
 class _Graph:
     """Every pair that was compared, with its true Jaccard similarity."""
 
-    def __init__(self, sets: _Sets, params: DedupParams) -> None:
-        self._sets = sets
+    def __init__(self, sets: _Sets, order: U32, params: DedupParams) -> None:
+        self._sets, self._order = sets, order
         self.threshold = params.threshold
         self.pairs = np.empty(0, np.uint64)  # ascending
         self.similarities = np.empty(0, np.float64)
@@ -419,103 +406,89 @@ class _Graph:
         """Compare those of the pairs that were not compared yet; returns how many."""
         new = _distinct(pairs)
         place = np.searchsorted(self.pairs, new)
-        place[place == len(self.pairs)] = 0
-        new = new[self.pairs[place] != new] if len(self.pairs) else new
-        merged = np.concatenate([self.pairs, new])
-        by_pair = np.argsort(merged, kind="stable")
-        self.similarities = np.concatenate([self.similarities, self._sets.jaccard(*_ends(new))])[by_pair]
-        self.pairs = merged[by_pair]
+        if len(self.pairs):
+            unknown = self.pairs[np.minimum(place, len(self.pairs) - 1)] != new
+            new, place = new[unknown], place[unknown]
+        u, v = _ends(new)
+        found = self._sets.jaccard(self._order[u], self._order[v])
+        self.similarities = np.insert(self.similarities, place, found)
+        self.pairs = np.insert(self.pairs, place, new)
         return len(new)
 
     def similarity(self, pairs: U64) -> F64:
         """Similarity of pairs that have been verified."""
         return self.similarities[np.searchsorted(self.pairs, pairs)]
 
-    def edges(self) -> tuple[I64, I64, F64]:
-        """The pairs at or above the threshold."""
+    def edges(self) -> tuple[U32, U32, F64]:
+        """The pairs at or above the threshold, ascending by first and second end."""
         near = self.similarities >= self.threshold
         return *_ends(self.pairs[near]), self.similarities[near]
 
 
 class _Sets:
-    """Shingle sets of the documents that share a bucket, in a temporary file: each text is read once."""
+    """Shingle sets of some rows, in a temporary file: each text is read once."""
 
-    def __init__(
-        self, file: FileIO, folder: Path, documents: I64, order: I64, shingles: I32, texts: Texts, params: DedupParams
-    ) -> None:
-        self._file, self._folder = file, folder
-        self._documents = documents
-        self._begins = np.zeros(len(documents), np.int64)
-        self._lengths = np.zeros(len(documents), np.int64)
-        self._write(order[documents], shingles, texts, params)
-
-    def _write(self, rows: I64, shingles: I32, texts: Texts, params: DedupParams) -> None:
-        at = 0
-        by_row = np.argsort(rows)  # texts are asked for as they lie in the corpus
-        for chunk in _chunks(shingles[rows[by_row]], params):
-            places = by_row[chunk]
-            found = texts(rows[places])
-            if len(found) != len(places):
-                raise AccountError(f"dedup: asked for {len(places)} texts and got {len(found)}")
+    def __init__(self, spill: Spill, rows: U32, shingles: I32, texts: Texts, params: DedupParams) -> None:
+        """`rows` ascending: texts are asked for as they lie in the corpus. `shingles` [n] of all rows."""
+        self._spill, self._rows = spill, rows
+        self._begins = np.zeros(len(rows) + 1, np.int64)
+        for chunk in _chunks(shingles[rows], params):
+            found = texts(rows[chunk].astype(np.int64))
+            if len(found) != chunk.stop - chunk.start:
+                raise AccountError(f"dedup: asked for {chunk.stop - chunk.start} texts and got {len(found)}")
             ends, sets = shingle_sets(utf8_view(found), params.ngram)
-            self._begins[places] = at + ends[:-1]
-            self._lengths[places] = np.diff(ends)
-            _append(self._file, sets, self._folder)
-            at += len(sets)
+            self._begins[chunk.start + 1 : chunk.stop + 1] = self._begins[chunk.start] + ends[1:]
+            spill.append(sets)
 
-    def jaccard(self, u: I64, v: I64) -> F64:
-        """True Jaccard similarity of pairs of documents.  # [pairs]"""
+    def jaccard(self, u: npt.NDArray[np.integer], v: npt.NDArray[np.integer]) -> F64:
+        """True Jaccard similarity of pairs of rows.  # [pairs]"""
         out = np.zeros(len(u), np.float64)
-        if len(u) and self._file.seek(0, 2):
-            sets = np.asarray(np.memmap(self._file, np.uint64, "r"))
-            places = np.searchsorted(self._documents, u), np.searchsorted(self._documents, v)
-            _jaccard(sets, self._begins, self._lengths, *places, out)
+        if len(u) == 0 or self._spill.size == 0:
+            return out
+        places = (np.searchsorted(self._rows, rows.astype(np.uint32)) for rows in (u, v))
+        first, second = (place.astype(np.uint32) for place in places)
+        memory = self._spill.map()
+        sets = np.frombuffer(memory, np.uint64)
+        by_place = np.argsort(first)  # half of the reading goes through the file in order
+        for some in self._bounded(first[by_place], second[by_place]):
+            pairs = by_place[some]
+            out[pairs] = _jaccard(sets, self._begins, first[pairs], second[pairs])
+            memory.madvise(mmap.MADV_DONTNEED)  # or all that was touched would stay mapped
         return out
 
-
-def _scratch(folder: Path) -> FileIO:
-    """Open a temporary file that is gone when it is closed; unbuffered, so that closing has nothing left to write."""
-    try:
-        return tempfile.TemporaryFile(dir=folder, buffering=0)
-    except OSError as error:
-        raise _no_room(error, folder) from error
-
-
-def _append(file: FileIO, values: U64, folder: Path) -> None:
-    rest = memoryview(values.data).cast("B") if len(values) else memoryview(b"")
-    try:
-        while len(rest):
-            rest = rest[file.write(rest) :]  # one write takes 2 GiB at most
-    except OSError as error:
-        raise _no_room(error, folder) from error
-
-
-def _no_room(error: OSError, folder: Path) -> OutputError:
-    return OutputError(
-        f"dedup: cannot write shingle sets of candidates to {folder}: {error.strerror}; "
-        "free some space there or name another folder (TMPDIR)"
-    )
+    def _bounded(self, first: U32, second: U32) -> Iterator[slice]:
+        """Cut pairs so that what they touch of the file stays small."""
+        size = np.full(len(first), 2 * _AROUND_BYTES)
+        for place in (first, second):
+            size += 8 * (self._begins[place + 1] - self._begins[place])
+        return _cut(size, _MAPPED_BYTES, len(first))
 
 
 def _chunks(shingles: I32, params: DedupParams) -> Iterator[slice]:
-    """Cut rows so that no chunk passes the limits, but for one row that alone does."""
-    total = np.cumsum(shingles, dtype=np.int64)
+    """Cut rows so that no chunk of texts passes the limits, but for one row that alone does."""
+    return _cut(shingles, params.chunk_shingles, params.chunk_rows)
+
+
+def _cut(sizes: npt.NDArray[np.integer], most: int, most_rows: int) -> Iterator[slice]:
+    """Cut rows into runs of at most `most` in size together and `most_rows`; a larger row is a run of its own."""
+    total = np.cumsum(sizes, dtype=np.int64)
     at = 0
     while at < len(total):
-        limit = (total[at - 1] if at else 0) + params.chunk_shingles
+        limit = (total[at - 1] if at else 0) + most
         end = int(np.searchsorted(total, limit, side="right"))
-        end = min(max(end, at + 1), at + params.chunk_rows)
+        end = min(max(end, at + 1), at + most_rows, len(total))
         yield slice(at, end)
         at = end
 
 
 @kernel
-def _jaccard(sets: U64, begins: I64, lengths: I64, u: I64, v: I64, out: F64) -> None:
+def _jaccard(sets: U64, begins: I64, u: U32, v: U32) -> F64:
     """Merge two ascending sets for each pair; two empty ones have nothing in common."""
+    out = np.zeros(len(u), np.float64)
     for pair in range(len(u)):
         i, j = begins[u[pair]], begins[v[pair]]
-        i_end, j_end = i + lengths[u[pair]], j + lengths[v[pair]]
-        union = lengths[u[pair]] + lengths[v[pair]]
+        i_end, j_end = begins[np.int64(u[pair]) + 1], begins[np.int64(v[pair]) + 1]
+        union = i_end - i + j_end - j
         common = 0
         while i < i_end and j < j_end:
             x, y = sets[i], sets[j]
@@ -524,6 +497,7 @@ def _jaccard(sets: U64, begins: I64, lengths: I64, u: I64, v: I64, out: F64) -> 
             j += y <= x
         if union > 0:
             out[pair] = common / (union - common)
+    return out
 
 
 # --- Clusters ------------------------------------------------------------------------------------
@@ -532,10 +506,11 @@ def _jaccard(sets: U64, begins: I64, lengths: I64, u: I64, v: I64, out: F64) -> 
 class _Nodes(NamedTuple):
     """Documents with at least one verified near-duplicate."""
 
-    document: I64  # [m] ascending
-    centre: I64  # [m] as a document
+    document: U32  # [m] ascending
+    centre: U32  # [m] as a document
     similarity: F64  # [m] with the centre
     components: int  # what transitive closure would have made of them
+    chains: int  # of these, how many have more than one centre
 
 
 def _close(graph: _Graph) -> _Nodes:
@@ -547,7 +522,7 @@ def _close(graph: _Graph) -> _Nodes:
     """
     nodes = _draw(*graph.edges())
     for _ in range(_ROUNDS):
-        u, v, _sim = graph.edges()
+        u, v, _similarity = graph.edges()
         cu = nodes.centre[np.searchsorted(nodes.document, u)]
         cv = nodes.centre[np.searchsorted(nodes.document, v)]
         apart = cu != cv
@@ -560,21 +535,32 @@ def _close(graph: _Graph) -> _Nodes:
     return nodes
 
 
-def _draw(u: I64, v: I64, similarity: F64) -> _Nodes:
+def _draw(u: U32, v: U32, similarity: F64) -> _Nodes:
     """Choose centres by number of verified neighbours, then by id; each other node joins its nearest centre."""
     document = _distinct(np.concatenate([u, v]))
-    u, v = np.searchsorted(document, u), np.searchsorted(document, v)
-    sources, targets = np.concatenate([u, v]), np.concatenate([v, u])
-    by_source = np.lexsort((targets, sources))
-    targets, weights = targets[by_source], np.concatenate([similarity, similarity])[by_source]
-    degree = np.bincount(sources, minlength=len(document))
+    u, v = (np.searchsorted(document, end).astype(np.uint32) for end in (u, v))
+    degree = np.bincount(u, minlength=len(document)) + np.bincount(v, minlength=len(document))
     begins = np.concatenate([[0], np.cumsum(degree)])
+    targets, weights = _neighbours(begins, u, v, similarity)
     centre, near = _join(begins, targets, weights, np.argsort(-degree, kind="stable"))
-    return _Nodes(document, document[centre], near, _components(begins, targets))
+    return _Nodes(document, document[centre], near, *_components(begins, targets, centre))
 
 
 @kernel
-def _join(begins: I64, targets: I64, weights: F64, by_rank: I64) -> tuple[I64, F64]:
+def _neighbours(begins: I64, u: U32, v: U32, similarity: F64) -> tuple[U32, F64]:
+    """The neighbours of each node, ascending, and how near: pairs come ascending, the lower node first."""
+    targets, weights = np.empty(2 * len(u), np.uint32), np.empty(2 * len(u), np.float64)
+    place = begins[:-1].copy()
+    for sources, others in ((v, u), (u, v)):  # every neighbour below a node before any above it
+        for pair in range(len(u)):
+            at = place[sources[pair]]
+            place[sources[pair]] = at + 1
+            targets[at], weights[at] = others[pair], similarity[pair]
+    return targets, weights
+
+
+@kernel
+def _join(begins: I64, targets: U32, weights: F64, by_rank: I64) -> tuple[I64, F64]:
     """Greedy stars: in order of rank, a node that no centre has as neighbour becomes a centre itself."""
     count = len(by_rank)
     centre = np.full(count, -1)
@@ -605,61 +591,74 @@ def _join(begins: I64, targets: I64, weights: F64, by_rank: I64) -> tuple[I64, F
 
 
 @kernel
-def _components(begins: I64, targets: I64) -> int:
-    """How many connected components there are: union-find with path halving over one array."""
+def _components(begins: I64, targets: U32, centre: I64) -> tuple[int, int]:
+    """How many connected components there are, and how many of them hold several centres.
+
+    Union-find with path halving over one array.
+    """
     parent = np.arange(len(begins) - 1)
     roots = len(parent)
     for node in range(len(parent)):
         for edge in range(begins[node], begins[node + 1]):
-            a, b = node, targets[edge]
-            while parent[a] != a:
-                parent[a] = parent[parent[a]]
-                a = parent[a]
-            while parent[b] != b:
-                parent[b] = parent[parent[b]]
-                b = parent[b]
+            a, b = _root(parent, node), _root(parent, np.int64(targets[edge]))
             if a != b:
                 parent[max(a, b)] = min(a, b)
                 roots -= 1
-    return roots
+    centres = np.zeros(len(parent), np.int64)
+    for node in range(len(parent)):
+        centres[_root(parent, node)] += centre[node] == node
+    return roots, (centres > 1).sum()
 
 
-def _clusters(order: I64, first: I64, nodes: _Nodes, graph: _Graph, report: dict[str, int]) -> Clusters:
+@kernel
+def _root(parent: I64, node: int) -> int:
+    while parent[node] != node:
+        parent[node] = parent[parent[node]]
+        node = parent[node]
+    return node
+
+
+def _clusters(order: U32, first: U32, nodes: _Nodes, graph: _Graph, report: dict[str, int]) -> Clusters:
     """Bring the stars and the exact copies together, from ranks back to rows."""
     count = len(order)
-    centre = first.copy()
-    similarity = np.ones(count, np.float32)
-    place = np.searchsorted(nodes.document, first)
-    place[place == len(nodes.document)] = 0
-    if len(nodes.document):
-        linked = nodes.document[place] == first
-        centre[linked] = nodes.centre[place[linked]]
-        similarity[linked] = nodes.similarity[place[linked]]
-    kind = np.where(first == centre, EXACT, NEAR).astype(np.uint8)
-    sizes = np.bincount(centre, minlength=count)
-    copies = np.bincount(first, minlength=count)
-    own = centre == np.arange(count)
-    kind[own & (copies == 1)] = NEAR
-    kind[own & (sizes == 1)] = NONE
+    star = np.arange(count, dtype=np.uint32)
+    star[nodes.document] = nodes.centre
+    near = np.ones(count, np.float32)
+    near[nodes.document] = nodes.similarity
+    found = Clusters(np.empty(count, np.int64), np.empty(count, np.float32), np.empty(count, np.uint8), report)
+    sizes = np.zeros(count, np.uint32)
+    _gather(order, first, star, near, sizes, found.cluster, found.similarity, found.kind)
     stars = int((nodes.centre == nodes.document).sum())
     failed = int((graph.similarities < graph.threshold).sum())
-    report |= {
-        "documents": count,
-        "candidates": len(graph.pairs),
-        "verified": len(graph.pairs) - failed,
-        "failed": failed,
-        "components": nodes.components,
-        "splits": stars - nodes.components,
-        "clusters": int((sizes > 1).sum()),
-        "clustered": int(sizes[sizes > 1].sum()),
-        "largest": int(sizes.max(initial=0)),
-    }
-    cluster = np.empty(count, np.int64)
-    cluster[order] = order[centre]
-    return Clusters(cluster, _to_rows(similarity, order), _to_rows(kind, order), report)
+    found.report.update(
+        documents=count,
+        candidates=len(graph.pairs),
+        verified=len(graph.pairs) - failed,
+        failed=failed,
+        components=nodes.components,
+        chains=nodes.chains,
+        splits=stars - nodes.components,
+        clusters=int((sizes > 1).sum()),
+        clustered=int(sizes[sizes > 1].sum(dtype=np.int64)),
+        largest=int(sizes.max(initial=0)),
+    )
+    return found
 
 
-def _to_rows(values: Array, order: I64) -> Array:
-    out: Array = np.empty_like(values)
-    out[order] = values
-    return out
+@kernel
+def _gather(
+    order: U32, first: U32, star: U32, near: F32, sizes: U32, cluster: I64, similarity: F32, kind: U8
+) -> None:  # fmt: skip
+    """Write the answer for every row, and every cluster's size under its centre's rank."""
+    copies = np.zeros(len(order), np.bool_)  # of a document there are others
+    for rank in range(len(order)):
+        sizes[star[first[rank]]] += 1
+        if first[rank] != rank:
+            copies[first[rank]] = True
+    for rank in range(len(order)):
+        row, centre = order[rank], star[first[rank]]
+        cluster[row] = order[centre]
+        similarity[row] = near[first[rank]]
+        kind[row] = EXACT if first[rank] == centre else NEAR
+        if rank == centre and not copies[rank]:
+            kind[row] = NEAR if sizes[rank] > 1 else NONE
