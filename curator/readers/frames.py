@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,11 @@ from fastwarc.stream_io import Lz4Reader
 _BLOCK: Final = 1 << 16  # of the file
 _PIECE: Final = 1 << 18  # of decompressed bytes
 _PROBE: Final = 1024  # of a frame, to see how it begins: a deflate header takes up to 320 bytes
+_HEAD: Final = 4096  # of a damaged frame's content
+_FIRST_BLOCK: Final = (4 << 20) + 64  # the largest block of lz4; zstd's are smaller
+_MAX_PROBES: Final = 100_000  # places that only look like a frame, between two that are: more were put there
+_STEP: Final = 64  # bytes, enough to know a record by
+_FAULTS: Final = (OSError, zlib.error, zstandard.ZstdError, MemoryError)
 _BOMB_BYTES: Final = 256 << 20  # no record yields so much …
 _BOMB_RATIO: Final = 50  # … out of a fiftieth, unless it was made to
 _MAX_DICTIONARY_BYTES: Final = 16 << 20
@@ -78,23 +83,41 @@ class _Plain:
         return block
 
 
+class _Broken:
+    """A frame found damaged: what its first bytes still say, for they may name the record; then the damage."""
+
+    def __init__(self, head: bytes, why: str, end: int) -> None:
+        self._head, self._why, self.end = head, why, end
+
+    def read(self) -> bytes:
+        if not self._head:
+            raise Damaged(self._why)
+        head, self._head = self._head, b""
+        return head
+
+
 class _Gzip:
     """A gzip member. zlib says where it ends, which fastwarc's reader does not."""
 
     def __init__(self, source: Input, place: int) -> None:
-        self._source, self.end = source, place
+        self._source, self._place, self.end = source, place, place
         self._member = zlib.decompressobj(wbits=31)
+        self._broken: _Broken | None = None
 
     def read(self) -> bytes:
         member = self._member
         while not member.eof:
+            if self._broken is not None:
+                return self._broken.read()
             block = self._source.at(self.end)
             if not block:
                 raise Damaged("cut short")
             try:
                 piece = member.decompress(block, _PIECE)
             except zlib.error as fault:
-                raise Damaged(_fault(fault)) from None
+                head = _salvaged(_gunzipping(self._source.at(self._place, _PROBE))) if self.end == self._place else b""
+                self._broken = _Broken(head, _fault(fault), self.end)
+                continue
             # at the end of a member zlib gives what is left twice
             self.end += len(block) - len(member.unused_data if member.eof else member.unconsumed_tail)
             if piece:
@@ -130,16 +153,50 @@ class _Framed:
 
     def __init__(self, source: Input, place: int, end: int | None, decoder: Callable[[io.RawIOBase], Any]) -> None:
         self._cut, self.end = end is None, source.size if end is None else end
-        self._decoder = decoder(_Slice(source, place, self.end))
+        self._open: Callable[[], Any] = lambda: decoder(_Slice(source, place, self.end))
+        self._decoder, self._started = self._open(), False
+        self._broken: _Broken | None = None
 
     def read(self) -> bytes:
+        if self._broken is not None:
+            return self._broken.read()
         try:
             piece = bytes(self._decoder.read(_PIECE))
-        except (OSError, zstandard.ZstdError, MemoryError) as fault:
-            raise Damaged("cut short" if self._cut else _fault(fault)) from None
+        except _FAULTS as fault:
+            self._broken = _Broken(self._salvaged(), "cut short" if self._cut else _fault(fault), self.end)
+            return self._broken.read()
+        self._started = True
         if not piece and self._cut:
             raise Damaged("cut short")
         return piece
+
+    def _salvaged(self) -> bytes:
+        return b"" if self._started else _salvaged(_stepping(self._open()))
+
+
+def _stepping(decoder: Any) -> Iterator[bytes]:
+    while piece := bytes(decoder.read(_STEP)):
+        yield piece
+
+
+def _salvaged(pieces: Iterator[bytes], most: int = _HEAD) -> bytes:
+    """What comes before the damage, and no more than `most` of it."""
+    found = b""
+    try:
+        for piece in pieces:
+            found += piece
+            if len(found) >= most:
+                break
+    except _FAULTS:
+        pass
+    return found
+
+
+def _gunzipping(block: memoryview) -> Iterator[bytes]:
+    """Inflate in small steps: zlib keeps back all that a step gave if it finds damage in it."""
+    member = zlib.decompressobj(wbits=31)
+    for start in range(0, min(len(block), _HEAD), _STEP):
+        yield member.decompress(block[start : start + _STEP])
 
 
 def _fault(fault: BaseException) -> str:
@@ -170,6 +227,8 @@ class Packing:
         if not head.startswith(b"\x5d\x2a\x4d\x18"):
             return
         length = int.from_bytes(head[4:8], "little")
+        if 8 + length > self._source.size:
+            return
         self.first = 8 + length
         raw = bytes(self._source.at(8, min(length, _MAX_DICTIONARY_BYTES))[:length])
         if _ZSTD.match(raw):
@@ -189,16 +248,14 @@ class Packing:
         if self.name == "gzip":
             return _Gzip(self._source, place) if head.startswith(b"\x1f\x8b") else None
         if self.name == "lz4":
-            return _Framed(self._source, place, self._lz4_end(place), Lz4Reader) if _LZ4.match(head) else None
+            return _Framed(self._source, place, self._lz4_end(place), self._decoding) if _LZ4.match(head) else None
         if _SKIPPABLE.match(head):
             length = 8 + int.from_bytes(head[4:8], "little")
-            return _Framed(self._source, place, min(place + length, self._source.size), lambda _: io.BytesIO())
+            end = place + length if place + length <= self._source.size else None
+            return _Framed(self._source, place, end, lambda _: io.BytesIO())
         if not _ZSTD.match(head):
             return None
-        return _Framed(self._source, place, self._zstd_end(place), self._zstd)
-
-    def _zstd(self, part: Any) -> Any:
-        return self._decoder.stream_reader(part, read_size=_BLOCK)
+        return _Framed(self._source, place, self._zstd_end(place), self._decoding)
 
     def _zstd_end(self, place: int) -> int | None:
         """Walk over a zstd frame's blocks (RFC 8878, 3.1.1); None where the file ends in it or a block is impossible."""
@@ -236,28 +293,32 @@ class Packing:
     def begins_record(self, place: int) -> bool:
         """Say whether a frame at `place` decompresses and begins as a record does."""
         if self.name == "gzip":
-            return self.begins.match(_peek_gzip(self._source.at(place, _PROBE)[:_PROBE])) is not None
-        frame = self.open(place)
-        try:
-            return frame is not None and self.begins.match(frame.read()) is not None
-        except Damaged:
+            return self.begins.match(_first_of_gzip(self._source.at(place, _PROBE)[:_PROBE])) is not None
+        if self.magic.match(bytes(self._source.at(place, 18)[:18])) is None:
             return False
+        part = _Slice(self._source, place, min(place + _FIRST_BLOCK, self._source.size))
+        return self.begins.match(_salvaged(_stepping(self._decoding(part)), _STEP)) is not None
+
+    def _decoding(self, part: Any) -> Any:
+        return Lz4Reader(part) if self.name == "lz4" else self._decoder.stream_reader(part, read_size=_BLOCK)
 
     def next_record(self, place: int, beat: Callable[[], None]) -> int:
         """Find the next frame at or behind `place` that begins with a record, else the file's end; linear in what it passes."""
-        while place < self._source.size:
+        probes = 0
+        while place < self._source.size and probes < _MAX_PROBES:
             beat()
             block = bytes(self._source.at(place, 32))
             for found in self.magic.finditer(block):
+                probes += 1
                 if self.begins_record(place + found.start()):
                     return place + found.start()
-            place += max(len(block) - 16, 1) if len(block) > 32 else len(block)
+            place += len(block) - 16 if len(block) > 32 else len(block)
         return self._source.size
 
 
-def _peek_gzip(head: memoryview) -> bytes:
+def _first_of_gzip(head: memoryview) -> bytes:
     try:
-        return zlib.decompressobj(wbits=31).decompress(head, 256)
+        return zlib.decompressobj(wbits=31).decompress(head, _STEP)
     except zlib.error:
         return b""
 
@@ -276,7 +337,7 @@ class Segment:
         self.fault: str | None = None
         self._packing, self._through = packing, False
         self._frame: Frame | None = packing.open(place)
-        self.frame_place = place  # of the frame that is read now
+        self.frames = [(0, place)]  # where each begins, in the decompressed bytes and in the file, from the front's on
         self._pulled = self._mark = 0
 
     def ahead(self, count: int) -> int:
@@ -289,6 +350,8 @@ class Segment:
         """Take bytes that are at hand off the front."""
         del self.buffer[:count]
         self.position += count
+        while len(self.frames) > 1 and self.frames[1][0] <= self.position:
+            del self.frames[0]
 
     def skip(self, count: int) -> int:
         """Take bytes off the front without ever holding them; returns how many there were."""
@@ -333,5 +396,6 @@ class Segment:
         """Go on with the next frame, unless it begins with a record: that one is the next segment's."""
         if self._packing.name == "plain" or self._packing.begins_record(self.end):
             return False
-        self._frame, self.frame_place = self._packing.open(self.end), self.end
+        self._frame = self._packing.open(self.end)
+        self.frames.append((self._pulled, self.end))
         return self._frame is not None

@@ -67,8 +67,8 @@ def records(path: Path, start: int, watch: Watch) -> Iterator[Record]:
     """Yield every record of an archive from the cursor `start` on."""
     source = Input(path)
     try:
-        if source.size == 0:
-            yield quarantined(0, f"{path.name}#0", "empty_file", offset=0, length=0)
+        if source.size == 0 and start == 0:
+            yield quarantined(1, f"{path.name}#0", "empty_file", offset=0, length=0)
         for found in _Archive(source, watch).found(start):
             yield _record(found, path.name)
     finally:
@@ -91,7 +91,7 @@ class _Found:
     fault: str | None = None
     cursor: int = 0
     length: int | None = None
-    inner: tuple[int, int] | None = None  # place and length in its segment, where that holds more than this record
+    inner: tuple[int, int] | None = None  # place and length in the decompressed frame, where that holds more
 
 
 class _Archive:
@@ -109,6 +109,8 @@ class _Archive:
     def found(self, start: int) -> Iterator[_Found]:
         """Yield what lies at each place from the cursor `start` on."""
         place = first = max(byte_of(start), self.packing.first)
+        if start == 0 and 0 < self.source.size <= place:  # a dictionary and nothing behind it
+            yield _Found(0, 0, fault="not_an_archive", cursor=place * _SEGMENT, length=self.source.size)
         while place < self.source.size:
             walk = _Walk(self, place)
             while (found := walk.next(start)) is not None:
@@ -137,13 +139,14 @@ class _Walk:
         if self._through or not (self._more() or self._is_damage()):
             self._finish()
             return None
-        found = _Found(self._cursor(), self._place if not self._archive.plain else self._place + segment.position)
         before = segment.position
+        first, frame = segment.frames[0]
+        found = _Found(self._cursor(), frame + before if self._archive.plain else frame)
         live = found.place >= start
         poison = self._archive.watch.begin(found.place) if live else None
         self._at = found.place
         self._read(found, live and poison is None)
-        self._close(found, before)
+        self._close(found, before, before - first)
         found.fault = poison or found.fault
         return found
 
@@ -166,33 +169,37 @@ class _Walk:
         return self._count == 0 and (self._segment.fault is not None or self._segment.end == self._place)
 
     def _finish(self) -> None:
+        """Say where the next segment begins; a frame that broke before it gave a byte is left to that one."""
         segment, packing = self._segment, self._archive.packing
+        start, last = segment.frames[-1]
         if self._archive.plain:
             self.end = self._archive.source.size
+        elif segment.fault is not None and self._place < last and start == segment.position:
+            self.end = last
         elif segment.fault is not None or segment.end == self._place:
-            self.end = packing.next_record(segment.frame_place + 1, self._beat)
+            self.end = packing.next_record(last + 1, self._beat)
         else:
             self.end = segment.end
         self._through = True
 
-    def _close(self, found: _Found, before: int) -> None:
+    def _close(self, found: _Found, before: int, inner: int) -> None:
         """Say where the next record begins, and what room this one took."""
         segment, alone = self._segment, self._count == 0
-        inner = segment.position - before
         self._count += 1
         if self._count < _SEGMENT and self._more():
             found.cursor, alone = self._cursor(), False
         else:
-            if segment.fault and found.fault != _TOO_LARGE:
-                found.fault = f"damaged_archive: {segment.fault}"
             self._finish()
+            if segment.fault and found.fault != _TOO_LARGE and self.end != segment.frames[-1][1]:
+                found.fault = f"damaged_archive: {segment.fault}"
             found.cursor = self.end * _SEGMENT
+        length = segment.position - before
         if self._archive.plain:
-            found.length = inner
+            found.length = length
         elif alone:
             found.length = self.end - self._place
         else:
-            found.inner = (before, inner)
+            found.inner = (inner, length)
 
     def _beat(self) -> None:
         self._archive.watch.beat(self._at)
@@ -306,9 +313,10 @@ def _kind(found: _Found) -> str:
 def _known(found: _Found, name: str) -> dict[str, Any]:
     """What the record's head says."""
     warc = found.headers
+    place = f":{found.inner[0]}" if found.inner else ""
     meta = {"warc_truncated": warc.get("warc-truncated"), "warc_file_part": found.inner}
     return {
-        "record_id": _bare(warc.get("warc-record-id", "")) or f"{name}#{byte_of(found.place)}",
+        "record_id": _bare(warc.get("warc-record-id", "")) or f"{name}#{found.offset}{place}",
         "url": warc.get("warc-target-uri", "").strip("<> \t") or None,
         "fetched_at": _date(warc.get("warc-date", "")),
         "payload_digest": warc.get("warc-payload-digest"),
