@@ -97,7 +97,7 @@ def too_large(text: str) -> bool:
 def _from_nest(found: dict[str, Any], nest: Any, named: Columns) -> None:
     if isinstance(nest, str):
         nest = _unpacked(nest)
-    if isinstance(nest, Mapping) and len(nest) <= _MANY_FIELDS:
+    if isinstance(nest, dict) and len(nest) <= _MANY_FIELDS:
         inner = {name: value for name, value in nest.items() if isinstance(name, str)}
         for part, name in _remembered(tuple(inner), named).items():
             if part not in ("text", "id") and _GIVES[part].isdisjoint(found):
@@ -280,7 +280,7 @@ def _plainly(values: Mapping[str, Any]) -> str:
 
 def plain(value: Any) -> Any:
     """The same value of dictionaries, lists, strings and numbers alone."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]

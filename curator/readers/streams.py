@@ -211,7 +211,10 @@ def lines(
             *whole, rest = block.split(newline)
             for piece in whole:
                 size += len(piece) + 1
-                data = b"".join([*held, piece, newline]) if size <= limit + 1 else None
+                if size > limit + 1:
+                    data = None
+                else:
+                    data = b"".join([*held, piece, newline]) if held else piece + newline
                 yield Line(offset, offset + size, data)
                 offset, size = offset + size, 0
                 held.clear()

@@ -121,8 +121,8 @@ def _step(batch: pa.RecordBatch) -> int:
 
 def _values(column: pa.Array, text: bool) -> list[Any]:
     """A column as Python's values; what Python has no value for, or what is not of the type it claims, as words."""
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)  # Python knows no nanoseconds
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # Python knows none
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     simple = text or pa.types.is_primitive(column.type) or pa.types.is_string(column.type)
     try:
         values = column.to_pylist()
