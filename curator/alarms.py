@@ -52,11 +52,12 @@ def _rules(recipe: Recipe, judged: Judged) -> Iterator[Alarm]:
 
 
 def _quarantine(recipe: Recipe, judged: Judged) -> Iterator[Alarm]:
-    bad, total = int((~judged.readable).sum()), len(judged.readable)
+    bad = int(judged.broken.sum())
+    total = bad + int(judged.readable.sum())
     if total and bad / total > recipe.alarms.quarantine_over:
         yield Alarm(
             "quarantine_over",
-            f"{bad:,} of {total:,} rows could not be read ({bad / total:.0%}, over alarms.quarantine_over = "
+            f"{bad:,} of {total:,} documents could not be read ({bad / total:.0%}, over alarms.quarantine_over = "
             f'{recipe.alarms.quarantine_over:g}); `curator sql OUT "select reason, count(*) from quarantine group by all"` says why',
         )
 

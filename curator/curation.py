@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from curator.decide import Judge, Rule
 from curator.ids import ids_array
 from curator.ledger import OUTCOMES
+from curator.readers.records import NO_TEXT_MEANT
 from curator.shards import aligned_batches
 from curator.stages import Stage
 
@@ -53,6 +54,7 @@ class Judged:
     n_words: I64
     text_bytes: I64
     readable: Bools
+    broken: Bools  # not readable, though it should have been: pictures and error pages of a crawl do not count
     faultless: Bools  # readable, and no rule fired
     rules: tuple[Rule, ...]
     fired: dict[str, int]
@@ -145,8 +147,11 @@ def _compact(table: pa.Table) -> pa.Table:
     )
     encoder = pc.fill_null(pc.equal(table["ai_path"], "encoder"), False)
     readable = pc.is_null(table["quarantine"])
+    word = pc.utf8_slice_codeunits(pc.replace_substring_regex(table["quarantine"].cast(pa.string()), ":.*", ""), 0, 64)
+    meant = pc.invert(pc.is_in(word, pa.array(NO_TEXT_MEANT)))
     table = table.drop_columns(["url", "ai_path", "quarantine"])
     table = table.append_column("host", host).append_column("ai_encoder", encoder).append_column("readable", readable)
+    table = table.append_column("broken", pc.and_(pc.invert(readable), meant))
     for name in ("source", "host", "language", "declared_origin"):
         index = table.schema.get_field_index(name)
         table = table.set_column(index, name, pc.dictionary_encode(table[name].combine_chunks().cast(pa.string())))
@@ -182,6 +187,7 @@ def _judged(
         n_words=numbers("n_words", 0, np.int64),
         text_bytes=numbers("text_bytes", 0, np.int64),
         readable=table["readable"].to_numpy(),
+        broken=table["broken"].to_numpy(),
         faultless=faultless,
         rules=rules,
         fired=fired,

@@ -43,7 +43,9 @@ from curator.workspace import Workspace
 
 SHARD_ROWS: Final = 8192
 SHARD_BYTES: Final = 256 << 20  # of Arrow data: what one shard may hold before the next begins
-_GROUP_FILES: Final = 512  # files that are one document each, read in one go
+_SMALL_BYTES: Final = 8 << 20  # files up to this are read in groups
+_GROUP_BYTES: Final = 64 << 20
+_GROUP_FILES: Final = 512
 _VERSION: Final = "ingest-1"
 _SCHEMA: Final = INGESTED.with_metadata(INGESTED_MARK)
 _ROBOTS: Final = pa.schema([("host", pa.string()), ("body", pa.large_string())])
@@ -155,7 +157,7 @@ class IngestTask:
 
     def _moved(self, at: Place, said: int) -> int:
         """Say how many MB more are behind; in archives the place tells, elsewhere only the end does."""
-        now = at.cursor // 1_000_000 if at.file == 0 and self.sources[0].format == "warc" else said
+        now = at.cursor // 1_000_000 if len(self.sources) == 1 and self.sources[0].format == "warc" else said
         now = max(said, min(now, self.rows))
         self.moved(now - said)
         return now
@@ -304,11 +306,24 @@ def identity(found: Found, columns: Columns) -> dict[str, Any]:
 def tasks_of(
     root: Path, sources: Sequence[Source], columns: Columns, guards: Guards, moved: Callable[[int], None]
 ) -> list[IngestTask]:
-    """One task a large file; files that are one document each go in groups."""
-    whole = [s for s in sources if s.format == "whole"]
-    groups = [tuple(whole[n : n + _GROUP_FILES]) for n in range(0, len(whole), _GROUP_FILES)]
-    groups += [(s,) for s in sources if s.format != "whole"]
-    return [IngestTask(root, group, columns, guards, moved) for group in groups]
+    """One task a large file; small ones go in groups, for a task costs a process its order and four files their place on disk."""
+    return [IngestTask(root, group, columns, guards, moved) for group in _groups(sources)]
+
+
+def _groups(sources: Sequence[Source]) -> Iterator[tuple[Source, ...]]:
+    group: list[Source] = []
+    size = 0
+    for source in sources:
+        if source.bytes > _SMALL_BYTES:
+            yield (source,)
+            continue
+        if group and (len(group) >= _GROUP_FILES or size + source.bytes > _GROUP_BYTES):
+            yield tuple(group)
+            group, size = [], 0
+        group.append(source)
+        size += source.bytes
+    if group:
+        yield tuple(group)
 
 
 def ingest(

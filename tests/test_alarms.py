@@ -21,6 +21,7 @@ def raised(outcome: list[str], fired: dict[str, int], flagged: list[bool] | None
     codes = np.array([OUTCOMES.index(o) for o in outcome], np.uint8)
     judged: Any = SimpleNamespace(
         readable=codes != 0,
+        broken=codes == 0,
         fired=fired,
         source=pa.chunked_array([pa.array(["a"] * (n // 2) + ["b"] * (n - n // 2)).dictionary_encode()]),
         prob_synthetic=np.zeros(n),
@@ -42,7 +43,7 @@ def test_a_rule_that_drops_most_and_one_that_drops_nothing() -> None:
 
 def test_quarantine_and_an_empty_mixture() -> None:
     found = raised(["quarantined"] * 2 + ["dropped"] * 8, {"short": 1})
-    assert "2 of 10 rows could not be read" in found["quarantine_over"] and "nothing_curated" in found
+    assert "2 of 10 documents could not be read" in found["quarantine_over"] and "nothing_curated" in found
 
 
 def test_a_cap_that_costs_the_human_text() -> None:

@@ -17,6 +17,10 @@ MAX_PAGE_BYTES: Final = 32 << 20  # HTML: its tree takes twenty times this in me
 MAX_RECORD_BYTES: Final = 128 << 20  # a text, a line of JSON, a cell
 
 
+# Reasons of quarantine that a crawl is full of, for nobody meant these records to be text.
+NO_TEXT_MEANT: Final = ("not_text", "http_status", "empty_body")
+
+
 @dataclass(frozen=True)
 class Record:
     """One input: a document, one that is quarantined, or one that never claimed to be a document.
