@@ -194,7 +194,7 @@ class HashSort:
     def __call__(self, columns: HashColumns, column: int) -> tuple[U64, U32]:
         """The column's hashes, ascending, and their rows; lent until the next call."""
         columns.chosen(column, self._chosen, self._keys)
-        numbers(self._chosen, self._rows)
+        _numbers(self._chosen, self._rows)
         _radix_sort(self._keys, self._rows, self._spare_keys, self._spare_rows)
         return self._keys, self._rows
 
@@ -258,9 +258,15 @@ def _insert(keys: U64, rows: U32, to_keys: U64, to_rows: U32) -> None:
         to_keys[at], to_rows[at] = keys[i], rows[i]
 
 
+def numbers(mask: Bools) -> U32:
+    """The places where a mask is true, ascending; `np.flatnonzero` would take twice the memory."""
+    out = np.empty(int(np.count_nonzero(mask)), np.uint32)
+    _numbers(mask, out)
+    return out
+
+
 @kernel
-def numbers(mask: Bools, out: U32) -> None:
-    """Write the places where a mask is true, ascending; `np.flatnonzero` would take twice the memory."""
+def _numbers(mask: Bools, out: U32) -> None:
     to = 0
     for place in range(len(mask)):
         if mask[place]:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ from curator.bands import (
 )
 from curator.errors import AccountError, InputError, RecipeError
 from curator.stages.minhash import shingle_sets
-from curator.text import I64, U8, U32, U64, Array, Bools, kernel, utf8_view
+from curator.text import I64, U8, U32, U64, Bools, kernel, utf8_view
 
 I32 = npt.NDArray[np.int32]
 F32 = npt.NDArray[np.float32]
@@ -153,11 +153,10 @@ def find_clusters(
         corpus = _read(files[0], batches, len(ids), params)
         first = _first_of_exact(corpus, rank)
         buckets, candidates = _buckets(files[1], corpus, first, rank, params)
+        graph = _Graph(_Sets(files[2], candidates, corpus.shingles, texts, params), rank[candidates], len(ids), params)
         order = _inverse(rank)
-        del rank
-        graph = _Graph(_Sets(files[2], candidates, corpus.shingles, texts, params), order, params)
-        del candidates, corpus
-        nodes, capped = _link(buckets, len(order), graph, params)
+        del rank, candidates, corpus
+        nodes, capped = _link(buckets, graph, params)
         report = {
             "exact_copies": int((first != np.arange(len(first), dtype=np.uint32)).sum()),
             "hot_buckets": buckets.hot,
@@ -261,8 +260,7 @@ def _first_of_exact(corpus: _Corpus, rank: U32) -> U32:
     twins = np.zeros(len(rank), np.bool_)  # in half of the hash: few enough to sort by all of it
     twins[rows[has_equal_neighbour(halves)]] = True
     del halves, rows
-    rows = np.empty(int(np.count_nonzero(twins)), np.uint32)
-    numbers(twins, rows)
+    rows = numbers(twins)
     high, low = (corpus.columns.chosen(c, twins, np.empty(len(rows), np.uint64)) for c in (_NORM_HIGH, _NORM_LOW))
     by_hash = np.lexsort((low, high))
     high, low, ranks = high[by_hash], low[by_hash], rank[rows[by_hash]]
@@ -272,13 +270,6 @@ def _first_of_exact(corpus: _Corpus, rank: U32) -> U32:
         starts = np.flatnonzero(new)
         first[ranks] = np.repeat(np.minimum.reduceat(ranks, starts), np.diff(np.append(starts, len(rows))))
     return first
-
-
-def _distinct(values: Array) -> Array:
-    """The values ascending, each once; `np.unique` hashes, and so spent half of the time of 100,000 documents."""
-    ascending = values.copy()
-    ascending.sort()
-    return cast(Array, ascending[starts_of_runs(ascending)])
 
 
 # --- Buckets -------------------------------------------------------------------------------------
@@ -321,21 +312,19 @@ def _buckets(spill: Spill, corpus: _Corpus, first: U32, rank: U32, params: Dedup
         seen[rows] = True
         starts = starts_of_runs(hashes[shared])
         buckets.append(np.diff(np.append(starts, len(rows))).astype(np.uint32), rank[rows])
-    candidates = np.empty(int(np.count_nonzero(seen)), np.uint32)
-    numbers(seen, candidates)
-    return buckets, candidates
+    return buckets, numbers(seen)
 
 
-def _link(buckets: _Buckets, count: int, graph: _Graph, params: DedupParams) -> tuple[_Nodes, int]:
+def _link(buckets: _Buckets, graph: _Graph, params: DedupParams) -> tuple[_Nodes, int]:
     """Compare what shares a bucket and draw clusters, then compare again the documents that no cluster took in.
 
     Repeated until nothing new is found, this leaves no two centres that share a bucket and are near
     (within the limits of `params`). Returns the clusters and how many places in buckets went uncompared.
     """
-    nodes = _draw(*graph.edges())
+    nodes = _draw(graph)
     capped = 0
     for _ in range(_ROUNDS):
-        stays = np.ones(count, np.bool_)
+        stays = np.ones(graph.documents, np.bool_)
         stays[nodes.document[nodes.centre != nodes.document]] = False
         compared = len(graph.pairs)
         capped = sum(_stars(*band, stays, graph, params) for band in buckets)
@@ -360,9 +349,7 @@ def _stars(bucket: U32, member: U32, tired: Bools, stays: Bools, graph: _Graph, 
         centre = np.repeat(np.minimum.reduceat(member, starts), sizes)
         others = member != centre
         bucket, member, centre = bucket[others], member[others], centre[others]
-        pairs = _pairs(centre, member)
-        graph.verify(pairs)
-        missed = graph.similarity(pairs) < params.threshold
+        missed = graph.similarity(_pairs(centre, member)) < params.threshold
         bucket, member = _in_company(bucket, member, missed)
         if star == 0:
             hot = tired[bucket]
@@ -396,28 +383,38 @@ def _ends(pairs: U64) -> tuple[U32, U32]:
 class _Graph:
     """Every pair that was compared, with its true Jaccard similarity."""
 
-    def __init__(self, sets: _Sets, order: U32, params: DedupParams) -> None:
-        self._sets, self._order = sets, order
+    def __init__(self, sets: _Sets, in_sets: U32, documents: int, params: DedupParams) -> None:
+        """`in_sets`: the documents whose sets there are, in the order of the sets."""
+        self._sets = sets
+        self._place = np.empty(documents, np.uint32)
+        self._place[in_sets] = np.arange(len(in_sets), dtype=np.uint32)
+        self.documents = documents
         self.threshold = params.threshold
         self.pairs = np.empty(0, np.uint64)  # ascending
         self.similarities = np.empty(0, np.float64)
 
-    def verify(self, pairs: U64) -> int:
-        """Compare those of the pairs that were not compared yet; returns how many."""
-        new = _distinct(pairs)
+    def similarity(self, pairs: U64) -> F64:
+        """Similarity of each pair; those not compared before are compared now."""
+        ascending, places = pairs.copy(), np.arange(len(pairs), dtype=np.uint32)
+        sort_rows(ascending, places)
+        starts = starts_of_runs(ascending)
+        distinct = ascending[starts]
+        self._compare(distinct)
+        found = self.similarities[np.searchsorted(self.pairs, distinct)]
+        out = np.empty(len(pairs), np.float64)
+        out[places] = np.repeat(found, np.diff(np.append(starts, len(pairs))))
+        return out
+
+    def _compare(self, new: U64) -> None:
+        """Add those of some pairs, ascending and distinct, that are not known."""
         place = np.searchsorted(self.pairs, new)
         if len(self.pairs):
             unknown = self.pairs[np.minimum(place, len(self.pairs) - 1)] != new
             new, place = new[unknown], place[unknown]
         u, v = _ends(new)
-        found = self._sets.jaccard(self._order[u], self._order[v])
+        found = self._sets.jaccard(self._place[u], self._place[v])
         self.similarities = np.insert(self.similarities, place, found)
         self.pairs = np.insert(self.pairs, place, new)
-        return len(new)
-
-    def similarity(self, pairs: U64) -> F64:
-        """Similarity of pairs that have been verified."""
-        return self.similarities[np.searchsorted(self.pairs, pairs)]
 
     def edges(self) -> tuple[U32, U32, F64]:
         """The pairs at or above the threshold, ascending by first and second end."""
@@ -430,7 +427,7 @@ class _Sets:
 
     def __init__(self, spill: Spill, rows: U32, shingles: I32, texts: Texts, params: DedupParams) -> None:
         """`rows` ascending: texts are asked for as they lie in the corpus. `shingles` [n] of all rows."""
-        self._spill, self._rows = spill, rows
+        self._spill = spill
         self._begins = np.zeros(len(rows) + 1, np.int64)
         for chunk in _chunks(shingles[rows], params):
             found = texts(rows[chunk].astype(np.int64))
@@ -440,13 +437,11 @@ class _Sets:
             self._begins[chunk.start + 1 : chunk.stop + 1] = self._begins[chunk.start] + ends[1:]
             spill.append(sets)
 
-    def jaccard(self, u: npt.NDArray[np.integer], v: npt.NDArray[np.integer]) -> F64:
-        """True Jaccard similarity of pairs of rows.  # [pairs]"""
-        out = np.zeros(len(u), np.float64)
-        if len(u) == 0 or self._spill.size == 0:
+    def jaccard(self, first: U32, second: U32) -> F64:
+        """True Jaccard similarity of pairs, each named by its place among the rows.  # [pairs]"""
+        out = np.zeros(len(first), np.float64)
+        if len(first) == 0 or self._spill.size == 0:
             return out
-        places = (np.searchsorted(self._rows, rows.astype(np.uint32)) for rows in (u, v))
-        first, second = (place.astype(np.uint32) for place in places)
         memory = self._spill.map()
         sets = np.frombuffer(memory, np.uint64)
         by_place = np.argsort(first)  # half of the reading goes through the file in order
@@ -520,25 +515,33 @@ def _close(graph: _Graph) -> _Nodes:
     pair runs between two stars, both ends are compared with the other's centre and the centres with
     each other; what passes is an edge more and the stars are drawn anew. Linear in the pairs.
     """
-    nodes = _draw(*graph.edges())
+    nodes = _draw(graph)
     for _ in range(_ROUNDS):
+        star = np.empty(graph.documents, np.uint32)
+        star[nodes.document] = nodes.centre
         u, v, _similarity = graph.edges()
-        cu = nodes.centre[np.searchsorted(nodes.document, u)]
-        cv = nodes.centre[np.searchsorted(nodes.document, v)]
+        cu, cv = star[u], star[v]
         apart = cu != cv
         u, v, cu, cv = u[apart], v[apart], cu[apart], cv[apart]
         ask_u, ask_v = np.concatenate([cu, u, cu]), np.concatenate([v, cv, cv])
         distinct = ask_u != ask_v
-        if not graph.verify(_pairs(ask_u[distinct], ask_v[distinct])):
+        compared = len(graph.pairs)
+        graph.similarity(_pairs(ask_u[distinct], ask_v[distinct]))
+        if len(graph.pairs) == compared:
             break
-        nodes = _draw(*graph.edges())
+        nodes = _draw(graph)
     return nodes
 
 
-def _draw(u: U32, v: U32, similarity: F64) -> _Nodes:
+def _draw(graph: _Graph) -> _Nodes:
     """Choose centres by number of verified neighbours, then by id; each other node joins its nearest centre."""
-    document = _distinct(np.concatenate([u, v]))
-    u, v = (np.searchsorted(document, end).astype(np.uint32) for end in (u, v))
+    u, v, similarity = graph.edges()
+    linked = np.zeros(graph.documents, np.bool_)
+    linked[u] = linked[v] = True
+    document = numbers(linked)
+    node = np.empty(graph.documents, np.uint32)
+    node[document] = np.arange(len(document), dtype=np.uint32)
+    u, v = node[u], node[v]
     degree = np.bincount(u, minlength=len(document)) + np.bincount(v, minlength=len(document))
     begins = np.concatenate([[0], np.cumsum(degree)])
     targets, weights = _neighbours(begins, u, v, similarity)
