@@ -35,7 +35,7 @@ def records(path: Path, start: int, watch: Watch, columns: Columns = Columns()) 
     A file whose header names no text gives one record in quarantine, `no_text_column`, for all its rows; a stream that
     breaks off gives what stands before, and then one record in quarantine: `damaged_stream`.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES + 1))
+    csv.field_size_limit(max(csv.field_size_limit(), 4 * MAX_ROW_BYTES))  # the limit kept here comes first
     format_ = _Format.of(path)
     rows = _Rows(format_, _lines(path, format_, lambda place: watch.beat(max(place, start))))
     try:

@@ -211,10 +211,7 @@ def lines(
             *whole, rest = block.split(newline)
             for piece in whole:
                 size += len(piece) + 1
-                if size > limit + 1:
-                    data = None
-                else:
-                    data = b"".join([*held, piece, newline]) if held else piece + newline
+                data = _join(held, piece + newline) if size <= limit + 1 else None
                 yield Line(offset, offset + size, data)
                 offset, size = offset + size, 0
                 held.clear()
@@ -228,7 +225,10 @@ def lines(
         yield Line(offset, offset + size, b"".join(held) if size <= limit else None)
 
 
-@dataclass
+def _join(held: list[bytes], last: bytes) -> bytes:
+    return b"".join([*held, last]) if held else last
+
+
 @dataclass
 class CutLineError(DamagedError):
     """The stream broke off at `end`, within the line that begins at `offset`."""
