@@ -28,11 +28,11 @@ import zstandard
 from raw_data import archives, pages
 
 from curator import sources
+from curator.guard import STOPPED
 from curator.ingest import ingest
 from curator.progress import Silent
 from curator.readers.columns import Columns
 
-FAULTS = ("parser_died", "parser_failed", "too_slow", "stuck", "out_of_memory")
 ROUND = 1000
 
 Mutation = Callable[[bytes, random.Random], bytes]
@@ -139,7 +139,7 @@ def one_round(folder: Path, known: dict[str, list[bytes]], count: int, dice: ran
     shown = pa.concat_tables(
         pq.read_table(p, columns=["quarantine"]) for p in (folder / "out" / "documents").glob("*.parquet")
     )
-    faults = [why for why in shown["quarantine"].drop_null().to_pylist() if why.partition(":")[0] in FAULTS]
+    faults = [why for why in shown["quarantine"].drop_null().to_pylist() if why.partition(":")[0] in STOPPED]
     for why in sorted(set(faults)):
         print("fault:", why)
     shutil.rmtree(folder / "out")

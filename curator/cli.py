@@ -15,6 +15,7 @@ from curator import __version__, account, shipped, sources, tables
 from curator.audit import open_audit, rows_of
 from curator.engine.local import default_workers
 from curator.errors import CuratorError, InputError
+from curator.guard import STOPPED
 from curator.ingest import ingest
 from curator.ledger import OUTCOME_DOC
 from curator.progress import Console, Silent
@@ -182,6 +183,11 @@ def _echo_ingest(out: Path, summary: dict[str, Any]) -> None:
     ):
         if counts:
             click.echo(f"{title}: " + ", ".join(f"{tables.shown(k)} {n:,}" for k, n in counts.items()))
+    if stopped := sum(summary["quarantined"].get(why, 0) for why in STOPPED):
+        click.echo(
+            click.style("alarm: ", fg="red", bold=True)
+            + f"{stopped:,} record(s) stopped their parser and were quarantined; please report what kind of record does"
+        )
     click.echo(
         f"\n{summary['files']:,} file(s), {summary['bytes'] / 1e6:,.1f} MB; documents lie in {out}/documents. Go on with:"
     )

@@ -29,6 +29,10 @@ MEMORY_BYTES: Final = 2 << 30  # on top of what the process holds when it starts
 _TICK_S: Final = 0.25
 
 
+# Words with which a record is quarantined because it stopped its parser: rare, and worth a report.
+STOPPED: Final = ("parser_died", "parser_failed", "out_of_memory", "too_slow", "stuck")
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a reader is: which of its files, where in it, how many rows of it are behind."""

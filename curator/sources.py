@@ -103,7 +103,9 @@ def _expand(given: str, source: str | None, ignored: Counter[str]) -> Iterator[S
         names = [(p, p.relative_to(path).as_posix(), source or _supplier(p, path)) for p in _files_in(path)]
     else:
         names = [
-            (m, m.name, source or stem_of(m.name)) for m in map(Path, sorted(glob.glob(given, recursive=True))) if m.is_file()
+            (m, m.name, source or stem_of(m.name))
+            for m in map(Path, sorted(glob.glob(given, recursive=True)))
+            if m.is_file()
         ]
     if not names:
         raise InputError(f"folder {given} holds no file" if path.is_dir() else f"no such file, folder or glob: {given}")
