@@ -100,7 +100,7 @@ _COOKIE: Final = re.compile(
 _RAW: Final = re.compile(r"<(script|style|noscript|svg|iframe|template|noembed|noframes)[\s>].*?</\1>|<!--.*?-->", re.S)
 _BREAK: Final = "\0"  # a line break inside a block; the parser lets no NUL through
 _CELL: Final = " | "
-_CELL_CHARS: Final = 120  # a longer cell is a column of a layout, not of a table
+_CELL_CHARS, _CELL_LINKS, _CELL_BREAKS = 120, 2, 1  # a cell with more is a column of a layout, not of a table
 _REMEMBERED: Final = 50_000  # tags kept classified, for memory's sake
 
 
@@ -208,6 +208,11 @@ def _clean(text: str, verbatim: bool) -> str:
     return " ".join(text.split())
 
 
+def _is_cell(parts: list[str], links: int) -> bool:
+    """Whether this is the cell of a table rather than a column of a layout."""
+    return links <= _CELL_LINKS and parts.count(_BREAK) <= _CELL_BREAKS and sum(map(len, parts)) < _CELL_CHARS
+
+
 def blocks(tree: HTMLTree, unhide: bool = False) -> Blocks:
     """Read the blocks of a page's body; with `unhide` those that are hidden too."""
     body = tree.body
@@ -228,22 +233,23 @@ def read_blocks(source: str, unhide: bool = False) -> Blocks:
             memory.clear()
     stack = [("body", 0)]
     parts: list[str] = []  # of the block being read
-    place = link_chars = links = row_chars = 0
+    place = link_chars = links = 0
+    cell = cell_links = 0  # where the cell being read begins in the parts of its row; 0 in the first
     in_link = line_broken = verbatim = False
     dropped, dropped_end, depth = "", "", 0
 
     def flush() -> None:
-        nonlocal link_chars, links, row_chars, line_broken
+        nonlocal link_chars, links, cell, cell_links, line_broken
         text = _clean("".join(parts), verbatim)
-        if row_chars:
-            text = text.removesuffix(" |").removeprefix("| ").strip("|" if set(text) <= {"|", " "} else "")
+        if cell:
+            text = text.rstrip("| ") if text.strip("| ") else ""
         if text.strip():
             texts.append(text)
             page.places.append(place)
             page.link_chars.append(min(link_chars, len(text)))
             page.links.append(links)
         parts.clear()
-        link_chars = links = row_chars = 0
+        link_chars = links = cell = cell_links = 0
         line_broken = False
 
     for piece in _RAW.sub("", source).split("<"):
@@ -271,7 +277,7 @@ def read_blocks(source: str, unhide: bool = False) -> Blocks:
         if act == _INLINE:
             pass
         elif act in _OPENING:
-            if parts and not (row_chars and act == _OPEN_CELL):
+            if parts and not (cell and act == _OPEN_CELL):
                 flush()
             parents.append(place)
             all_bits.append(all_bits[place] | own)
@@ -285,10 +291,9 @@ def read_blocks(source: str, unhide: bool = False) -> Blocks:
             verbatim = verbatim or name in _VERBATIM
         elif act in _CLOSING:
             if parts:
-                size = sum(map(len, parts)) if act == _CLOSE_CELL else 0
-                if act == _CLOSE_CELL and size - row_chars < _CELL_CHARS:
+                if act == _CLOSE_CELL and _is_cell(parts[cell:], links - cell_links):
                     parts.append(_CELL)
-                    row_chars = size + len(_CELL)
+                    cell, cell_links = len(parts), links
                 else:
                     flush()
             # An odd attribute name can hold a `<` and fake a tag: skip a few that never close.

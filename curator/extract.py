@@ -37,6 +37,7 @@ KEEP: Final = 0.45  # a block at least so probable is main content: set out of f
 KEEP_BETWEEN: Final = 0.2  # enough for a line of a list, a table, code or a heading between what is kept: none is torn
 MAX_BLOCKS: Final = 100_000  # features of more take over 100 MB: such a page loses what is mostly links, no more
 _ONE_THREAD: Final = 1 << 18  # multiplications up to which OpenBLAS stays on one thread
+_MENU_LINKS: Final = 4
 _FEW_CHARS: Final = 200  # less text than this, and what is hidden gets a second look
 
 # Characters by what they say of a text; one class each.
@@ -374,7 +375,12 @@ def kept(page: Blocks, probs: F32) -> Bools:
     chars = np.array([len(text) for text in page.texts])
     if 2 * chars[keep & ~comment].sum() > chars[keep & comment].sum():  # else the comments are the page: a forum
         keep &= ~comment
-    return np.asarray(keep)
+    return np.asarray(keep & ~_menus(page, chars))
+
+
+def _menus(page: Blocks, chars: I64) -> Bools:
+    """Blocks that are several links and nothing else."""
+    return np.asarray((np.array(page.links) >= _MENU_LINKS) & (np.array(page.link_chars) >= 0.9 * chars))
 
 
 def _between(keep: Bools) -> Bools:
@@ -397,12 +403,13 @@ def written(page: Blocks, keep: Bools) -> str:
 
 
 def _line_of(page: Blocks, i: int) -> tuple[str, bool]:
-    """The element, if any, that makes block `i` a line among lines (li, tr, dl), and whether the block begins it."""
+    """What makes block `i` a line among lines, if anything (a list `li`, a table `t`, definitions `d`), and whether it begins it."""
     place = page.places[i]
-    for _ in range(4):
-        name = page.names[place]
-        if name in ("li", "tr", "dl"):
-            return name, page.firsts[place] == i
+    if page.names[place] in ("tr", "dt", "dd"):
+        return page.names[place][0], True
+    for _ in range(3):
+        if page.names[place] == "li":
+            return "li", page.firsts[place] == i
         place = page.parents[place]
     return "", False
 
