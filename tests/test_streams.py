@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
@@ -86,6 +87,15 @@ def test_zstd_frames_of_any_kind(tmp_path: Path) -> None:
     stream = zstandard.ZstdCompressor(compression_params=params).compressobj()
     wide = stream.compress(b"text") + stream.flush()
     assert "memory" in str(all_of(write(tmp_path / "b", wide))[1])
+
+
+def test_lz4_by_arrow(tmp_path: Path) -> None:
+    packed = pa.Codec("lz4").compress(TEXT, asbytes=True)
+    path = write(tmp_path / "a", packed + packed)
+    for start in (0, 5, len(TEXT), 2 * len(TEXT)):
+        assert all_of(path, start) == ((TEXT * 2)[start:], None)
+    data, fault = all_of(write(tmp_path / "b", packed[: len(packed) // 2]))
+    assert TEXT.startswith(data) and data and fault == "Truncated compressed stream"
 
 
 @packed

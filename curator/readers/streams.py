@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, Protocol
 
+import pyarrow as pa
 import zstandard
 from resiliparse.parse.encoding import detect_encoding
 
@@ -114,11 +115,15 @@ _MAGIC: Final[tuple[tuple[bytes, str, Callable[[], _Decoder]], ...]] = (
     *((b"BZh%d\x31\x41\x59\x26\x53\x59" % i, "bzip2", bz2.BZ2Decompressor) for i in range(1, 10)),
     (b"\xfd7zXZ\x00", "xz", _xz),
 )
+_LZ4: Final = b"\x04\x22\x4d\x18"
+_LZ4_BYTES: Final = 16 << 10  # Arrow loses as much of the good part where a stream breaks off
 _FAULTS: Final = (EOFError, ValueError, OSError, MemoryError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 
 def compression(head: bytes) -> str | None:
-    """What a file that begins with `head` is compressed with: gzip, zstd, bzip2 or xz; None for a plain one."""
+    """What a file that begins with `head` is compressed with: gzip, zstd, bzip2, xz or lz4; None for a plain one."""
+    if head.startswith(_LZ4):
+        return "lz4"
     return next((name for magic, name, _ in _MAGIC if head.startswith(magic)), None)
 
 
@@ -132,9 +137,10 @@ def blocks(path: Path, start: int = 0, beat: Beat = lambda place: None) -> Itera
     with path.open("rb", buffering=0) as file:
         head = file.read(16)
         decoder = next((make for magic, _, make in _MAGIC if head.startswith(magic)), None)
-        file.seek(0 if decoder else start)
-        if decoder:
-            yield from _skip(_inflate(file, decoder), start, beat)
+        packed = decoder is not None or head.startswith(_LZ4)
+        file.seek(0 if packed else start)
+        if packed:
+            yield from _skip(_inflate(file, decoder) if decoder else _lz4(file), start, beat)
         else:
             yield from iter(lambda: file.read(BLOCK_BYTES), b"")
 
@@ -185,6 +191,18 @@ def _step(decoder: _Decoder, data: bytes) -> bytes:
         return decoder.decompress(data, BLOCK_BYTES)
     except _FAULTS as error:
         raise DamagedError(f"{type(error).__name__}: {error}"[:120]) from error
+
+
+def _lz4(file: BinaryIO) -> Iterator[bytes]:
+    stream = pa.CompressedInputStream(pa.PythonFile(file, "r"), "lz4")
+    while True:
+        try:
+            block = stream.read(_LZ4_BYTES)
+        except (pa.ArrowException, OSError) as error:
+            raise DamagedError(str(error)[:120]) from error
+        if not block:
+            return
+        yield block
 
 
 class Line(NamedTuple):
