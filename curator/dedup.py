@@ -22,7 +22,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -60,6 +60,7 @@ _MAX_DOCUMENTS: Final = 1 << 32  # a pair is two 32-bit numbers in one uint64
 _NORM_HIGH, _NORM_LOW, _FIRST_BAND = 0, 1, 2  # columns of hashes
 _ROUNDS: Final = 4  # each is paid for by new pairs only; the second already finds few
 _MAPPED_BYTES: Final = 64 << 20  # of shingle sets in memory at once
+_FEW_ROWS: Final = 512  # are fetched at once where nobody knows how long they are
 _AROUND_BYTES: Final = 64 << 10  # a touch maps its neighbourhood too
 
 
@@ -153,7 +154,9 @@ def find_clusters(
         corpus = _read(files[0], batches, len(ids), params)
         first = _first_of_exact(corpus, rank)
         buckets, candidates = _buckets(files[1], corpus, first, rank, params)
-        graph = _Graph(_Sets(files[2], candidates, corpus.shingles, texts, params), rank[candidates], len(ids), params)
+        graph = _Graph(
+            _Sets(files[2], candidates, corpus.shingles[candidates], texts, params), rank[candidates], len(ids), params
+        )
         order = _inverse(rank)
         del rank, candidates, corpus
         nodes, capped = _link(buckets, graph, params)
@@ -197,6 +200,41 @@ def choose(
     starts = starts_of_runs(group)
     survivor[rows] = np.repeat(rows[starts], np.diff(np.append(starts, len(rows))))
     return survivor
+
+
+def similarity_to_survivor(
+    survivor: I64,
+    clusters: Clusters,
+    texts: Texts,
+    params: DedupParams | None = None,
+    shingles: I32 | None = None,
+    spill: Path | None = None,
+) -> F32:
+    """True Jaccard of each row with the row that stands for it; 1 for itself, exact copies and documents alone.  # [n]
+
+    `survivor` is `choose`'s answer. Where a row or its survivor is the cluster's centre, or an exact
+    copy of it, the similarity is known; the texts of the others are asked for as in `find_clusters`,
+    each once. `shingles` ([n], of `n_shingles`) bounds by size what is fetched at once, else it is
+    512 rows. Two members of a cluster may be less alike than the threshold: each reaches it with the centre.
+    """
+    params = params or DedupParams()
+    rows = np.arange(len(survivor))
+    central = (clusters.cluster == rows) | (clusters.kind == EXACT)
+    of_survivor = clusters.similarity[survivor]
+    found: F32 = np.where(central[survivor], clusters.similarity, of_survivor)
+    found[survivor == rows] = 1
+    rows = rows[~central & ~central[survivor] & (survivor != rows)]
+    wanted = np.zeros(len(survivor), np.bool_)
+    wanted[rows] = wanted[survivor[rows]] = True
+    fetched = numbers(wanted)
+    if shingles is None:
+        params, shingles = replace(params, chunk_rows=min(params.chunk_rows, _FEW_ROWS)), np.zeros(0, np.int32)
+    sizes = shingles[fetched] if len(shingles) else np.zeros(len(fetched), np.int32)
+    with Spill(spill) as file:
+        sets = _Sets(file, fetched, sizes, texts, params)
+        places = (np.searchsorted(fetched, some).astype(np.uint32) for some in (rows, survivor[rows]))
+        found[rows] = sets.jaccard(*places)
+    return found
 
 
 def id_order(ids: U64) -> U32:
@@ -426,10 +464,10 @@ class _Sets:
     """Shingle sets of some rows, in a temporary file: each text is read once."""
 
     def __init__(self, spill: Spill, rows: U32, shingles: I32, texts: Texts, params: DedupParams) -> None:
-        """`rows` ascending: texts are asked for as they lie in the corpus. `shingles` [n] of all rows."""
+        """`rows` ascending: texts are asked for as they lie in the corpus; `shingles` says how many each has."""
         self._spill = spill
         self._begins = np.zeros(len(rows) + 1, np.int64)
-        for chunk in _chunks(shingles[rows], params):
+        for chunk in _chunks(shingles, params):
             found = texts(rows[chunk].astype(np.int64))
             if len(found) != chunk.stop - chunk.start:
                 raise AccountError(f"dedup: asked for {chunk.stop - chunk.start} texts and got {len(found)}")

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curator.bands import band_hashes
 from curator.dedup import (
     EXACT,
     KINDS,
@@ -24,11 +25,11 @@ from curator.dedup import (
     NONE,
     Clusters,
     DedupParams,
-    band_hashes,
     choose,
     find_clusters,
     id_order,
     probability,
+    similarity_to_survivor,
 )
 from curator.errors import AccountError, InputError, OutputError, RecipeError
 from curator.ids import doc_id, ids_array
@@ -390,6 +391,38 @@ def test_a_cluster_keeps_the_best_of_the_faultless_and_only_its_own() -> None:
         ids=ids_array([bytes([i]) * 16 for i in range(5)]),
     )
     assert chosen.tolist() == [2, 3, 2, 3, 4]
+
+
+# --- How near the survivor is --------------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 8), st.booleans())
+def test_similarity_to_the_survivor_against_brute_force(seed: int, bases: int, size: int, counted: bool) -> None:
+    corpus = Corpus(families(seed, bases, size))
+    params = dataclasses.replace(THOROUGH, threshold=0.4, chunk_rows=3)
+    found = corpus.clusters(params)
+    survivor = choose(found, ids=corpus.ids, **provenance_of(len(corpus.texts), seed))
+    counts = np.concatenate([b["n_shingles"].fill_null(0).to_numpy() for b in corpus.batches()]) if counted else None
+    corpus.asked.clear()
+    similar = similarity_to_survivor(survivor, found, corpus.fetch, params, counts)
+    texts = corpus.texts.to_pylist()
+    for row, text in enumerate(texts):
+        other = texts[survivor[row]]
+        same = re.findall("[a-z0-9]+", (text or "").lower()) == re.findall("[a-z0-9]+", (other or "").lower())
+        assert similar[row] == np.float32(1 if same else jaccard(text, other))
+    asked = np.concatenate([np.empty(0, np.int64), *corpus.asked])
+    assert (np.diff(asked) > 0).all()
+    assert max(map(len, corpus.asked), default=0) <= 3
+
+
+def test_no_text_is_read_where_the_centre_survives() -> None:
+    corpus = Corpus(families(2, 8, 5))
+    found = corpus.clusters(dataclasses.replace(THOROUGH, threshold=0.4))
+    corpus.asked.clear()
+    similar = similarity_to_survivor(found.cluster, found, corpus.fetch)
+    assert (similar == found.similarity).all()
+    assert corpus.asked == []
 
 
 # --- Errors --------------------------------------------------------------------------------------
