@@ -20,7 +20,7 @@ from curator.ingest import ingest
 from curator.ledger import OUTCOME_DOC
 from curator.progress import Console, Silent
 from curator.readers.columns import Columns
-from curator.recipe import load, with_encoder
+from curator.recipe import load, with_decontamination, with_encoder
 from curator.run import Request, filter_corpus, redecide_run
 from curator.schema import doc_of
 from curator.score import Scorer, open_lines
@@ -92,6 +92,13 @@ def _columns(options: dict[str, Any]) -> Columns:
     show_default=True,
     help="Which documents the encoder sees: auto is all with a GPU, else the uncertain ones and a sample.",
 )
+@click.option(
+    "--decontaminate",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Evaluation set (JSON lines, JSON, Parquet, CSV): drop what holds half of one of its items.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Worker processes (default: one a core).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -102,6 +109,7 @@ def filter_(
     recipe: str,
     source: str | None,
     encoder: str,
+    decontaminate: tuple[str, ...],
     workers: int | None,
     quiet: bool,
     as_json: bool,
@@ -119,7 +127,8 @@ def filter_(
       curator filter crawl.warc.gz --recipe web -o out
     """
     out = out or _default_out(inputs[0], "curated")
-    request = Request(inputs, out, with_encoder(load(recipe), encoder), _columns(options), source, workers)
+    chosen = with_decontamination(with_encoder(load(recipe), encoder), decontaminate)
+    request = Request(inputs, out, chosen, _columns(options), source, workers)
     summary = filter_corpus(request, Silent() if quiet else Console())
     _closing(out, summary, as_json)
 

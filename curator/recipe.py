@@ -174,7 +174,7 @@ def _check_type(value: Any, annotation: str, where: str) -> None:
         "float": int | float,
         "str": str,
         "bool": bool,
-        "tuple": list,
+        "tuple": list | tuple,
         "None": type(None),
     }
     wanted = [
@@ -294,6 +294,16 @@ def with_encoder(recipe: Recipe, gate: str) -> Recipe:
     chosen = ("all" if has_gpu() else "uncertain") if gate == "auto" else gate
     stages = [dataclasses.replace(s, gate=chosen) if s.name == "embed" else s for s in recipe.stages]  # type: ignore[call-arg]
     return dataclasses.replace(recipe, stages=tuple(stages))
+
+
+def with_decontamination(recipe: Recipe, files: Sequence[str]) -> Recipe:
+    """The recipe that also looks for evaluation sets, and drops what holds half of an item unless a rule of its own says otherwise."""
+    if not files:
+        return recipe
+    stages = [stage for stage in recipe.stages if stage.name != "contamination"]
+    found = build(stage_class("contamination"), {"files": list(files)}, "stages.contamination")
+    rules = {"contaminated": "contamination >= 0.5", **recipe.rules}
+    return dataclasses.replace(recipe, stages=in_order([*stages, found]), rules=rules)
 
 
 def has_gpu() -> bool:

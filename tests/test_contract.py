@@ -73,7 +73,7 @@ def same(a: pa.Array, b: pa.Array, tolerance: float) -> bool:
 
 
 def test_the_recipe_runs_every_registered_stage() -> None:
-    assert {stage.name for stage in ORDERED} == set(STAGES)
+    assert {stage.name for stage in ORDERED} == set(STAGES) - {"contamination"}  # which needs evaluation sets
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -69,8 +69,9 @@ _TAKE_COLUMNS: Final = ("lines", "delimited", "parquet", "arrow")  # whose recor
 def reader_of(format_: str, named: Columns) -> Records:
     """The reader of a format, told which fields the user named."""
     module, _, function = READERS[format_].partition(":")
-    found: Records = getattr(importlib.import_module(module), function)
-    return partial(found, columns=named) if format_ in _TAKE_COLUMNS else found
+    found: Any = getattr(importlib.import_module(module), function)
+    read: Records = partial(found, columns=named) if format_ in _TAKE_COLUMNS else found
+    return read
 
 
 @dataclass

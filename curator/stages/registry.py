@@ -17,6 +17,7 @@ STAGES: Final[dict[str, str]] = {
     "quality": "curator.stages.quality:Quality",
     "ngram": "curator.stages.ngram:CheapOrigin",
     "embed": "curator.stages.embed:Embed",
+    "contamination": "curator.stages.contamination:Contamination",
     "ai_text": "curator.stages.ai_text:AiText",
     "hygiene": "curator.stages.hygiene:Hygiene",
 }
