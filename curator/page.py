@@ -25,14 +25,16 @@ _HEAD_BYTES: Final = 4096  # where a page names its encoding; the standard says 
 _CONTROL: Final = bytes(set(range(32)) - set(b"\t\n\x0b\x0c\r\x1b"))  # escape begins the shifts of ISO-2022
 _MAX_CONTROL: Final = 0.03  # of the bytes; random ones have 0.1
 
+# Atomic groups: a run of comments could be divided in exponentially many ways before such a search gives up.
 _BEGINS_HTML: Final = re.compile(
-    rb"(?:\s|<!--.{0,4096}?-->|<\?xml[^>]{0,200}\?>)*<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+    rb"(?>\s+|<!--.{0,4096}?-->|<\?xml[^>]{0,200}\?>)*+<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
 )
 _MARKUP: Final = re.compile(
     rb"<(?:!doctype|html|head|body|title|meta|script|style|div|p|br|table|a|h[1-6]|span|ul)\b", re.I
 )
 _XML_ROOT: Final = re.compile(
-    rb"(?:\s|<\?.{0,4096}?\?>|<!--.{0,4096}?-->|<![^>\[]{0,1000}(?:\[.{0,4096}?\])?>)*<([a-zA-Z_][\w.:-]{0,100})", re.S
+    rb"(?>\s+|<\?.{0,4096}?\?>|<!--.{0,4096}?-->|<![^>\[]{0,1000}+(?:\[.{0,4096}?\])?>)*+<([a-zA-Z_][\w.:-]{0,100})",
+    re.S,
 )
 _XML_MIMES: Final = {
     b"rss": "application/rss+xml",
@@ -252,8 +254,8 @@ def too_deep(html: str) -> bool:
     if html.count("<") - html.count("</") <= MAX_DEPTH:
         return False
     stack: list[str] = []
-    for close, name in _TAG.findall(html):
-        name = name.lower()
+    for tag in _TAG.finditer(html):
+        close, name = tag[1], tag[2].lower()
         if name in _NO_DEPTH:
             continue
         if not close:

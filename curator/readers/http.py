@@ -112,6 +112,8 @@ def _dechunked(body: bytes) -> tuple[bytes, bool]:
 
 def _undone(body: bytes, decoder: Callable[[bytes], Iterator[bytes]], limit: int) -> tuple[bytes, bool]:
     found, cut = bytearray(), False
+    if not body:
+        return body, False
     try:
         for piece in decoder(body):
             found += piece
@@ -119,7 +121,7 @@ def _undone(body: bytes, decoder: Callable[[bytes], Iterator[bytes]], limit: int
                 break
     except (zlib.error, zstandard.ZstdError, OSError, MemoryError):
         cut = True
-    return (bytes(found[:limit]), cut) if found or not body else (body, False)
+    return (bytes(found[:limit]), cut) if found else (body, False)
 
 
 def _inflated(body: bytes, bits: int) -> Iterator[bytes]:
