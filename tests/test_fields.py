@@ -154,3 +154,18 @@ def test_dates_that_only_records_have(value: Any, expected: str | None) -> None:
 def test_no_date_raises(value: Any) -> None:
     found = instant(value)
     assert found is None or found.tzinfo is dt.UTC
+
+
+@pytest.mark.parametrize(
+    ("said", "licence"),
+    [
+        ("https://creativecommons.org/licenses/by/4.0/", "CC-BY-4.0"),
+        ("MIT", "MIT"),
+        ("", None),
+        (["mit"], None),
+    ],
+)
+def test_a_licence_that_the_record_states_is_kept_with_its_words(said: object, licence: str | None) -> None:
+    found = columns_of({"text": "t", "license": said}, Columns(), 0)
+    assert found.get("licence") == licence
+    assert (found.get("licence_evidence") is None) == (licence is None)

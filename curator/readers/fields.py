@@ -23,10 +23,12 @@ import pyarrow as pa
 from curator.readers.columns import USUAL, Columns
 from curator.readers.documents import dates, origin
 from curator.readers.records import MAX_RECORD_BYTES
+from curator.statements import spdx
 
 _NESTS: Final = ("metadata", "meta")
 _PARTS: Final = ("id", "url", "date", "source", "language", "origin", "title")
 _FETCHED: Final = {"crawl_date", "warc_date", "fetched_at"}  # a crawler's date says nothing of publication
+_LICENCES: Final = ("license", "licence", "license_url")
 _MANY_FIELDS: Final = 200  # a record of more has its names looked up, but not remembered
 _LONG_NEST: Final = 1 << 16  # characters; addresses and dates are not looked for in more
 _LONG_BYTES: Final = 1 << 10  # bytes beyond this (an image in a table) go into `meta` as their hash
@@ -50,6 +52,7 @@ def columns_of(
             used.add(name)
     for nest in _NESTS:
         _from_nest(found, record.get(nest), named)
+    _licence(found, record)
     found.setdefault("record_id", f"#{place}")
     found["meta"] = as_json({name: value for name, value in record.items() if name not in used})
     return found
@@ -69,6 +72,16 @@ def _texts(record: Mapping[str, Any], name: str | None, used: set[str]) -> dict[
     if isinstance(text, str):
         return {"quarantine": "text_too_large"} if too_large(text) else {"text": text}
     return {"quarantine": "no_text" if text is None else f"text_is: {type(text).__name__}"}
+
+
+def _licence(found: dict[str, Any], record: Mapping[str, Any]) -> None:
+    """A licence the record states, by its SPDX id where the words are an address that has one; it stays in `meta` too."""
+    for name in _LICENCES:
+        said = record.get(name)
+        if isinstance(said, str) and 0 < len(said) <= 200:
+            found["licence"] = spdx(said) or said
+            found["licence_evidence"] = f"field {name}: {said}"
+            return
 
 
 def few(names: Iterable[Any]) -> str:

@@ -15,7 +15,6 @@ from curator.errors import InputError
 from curator.readers.columns import INGESTED_COLUMNS, Columns, resolve
 from curator.shards import BATCH_BYTES, BATCH_ROWS
 
-
 # What the schema of a file that `curator ingest` wrote carries.
 INGESTED_MARK: Final[Mapping[str, str]] = {"curator.ingested": "1"}
 
