@@ -364,6 +364,18 @@ def test_records_that_claim_too_much_are_found_in_linear_time(tmp_path: Path) ->
         assert len(read(written(tmp_path, data))) == 3000
 
 
+def test_more_records_than_a_segment_has_cursors_for_are_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warc, "_SEGMENT", 3)
+    parts = [record(n) for n in range(9)]
+    assert outcomes(written(tmp_path, b"".join(parts))) == [good(n) for n in range(9)]
+    found = read(written(tmp_path, gzip.compress(b"".join(parts[:7])) + gzip.compress(parts[8])))
+    assert [outcome(r) for r in found if not damaged(r)] == [good(0), good(1), good(8)]
+    assert found[2].columns["quarantine"] == "damaged_archive: too many records in one frame"
+    assert [r.cursor for r in found] == sorted({r.cursor for r in found})
+
+
 MUTATION = st.tuples(
     st.sampled_from(["flip", "cut", "insert", "copy"]), st.floats(0, 1), st.integers(1, 200), st.binary(max_size=30)
 )

@@ -186,9 +186,11 @@ class _Walk:
         """Say where the next record begins, and what room this one took."""
         segment, alone = self._segment, self._count == 0
         self._count += 1
-        if self._count < _SEGMENT and self._more():
+        if self._more() and (self._archive.plain or self._count < _SEGMENT):
             found.cursor, alone = self._cursor(), False
         else:
+            if len(segment.buffer):  # cursors of this segment are used up
+                segment.fault = "too many records in one frame"
             self._finish()
             if segment.fault and found.fault != _TOO_LARGE and self.end != segment.frames[-1][1]:
                 found.fault = f"damaged_archive: {segment.fault}"
