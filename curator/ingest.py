@@ -35,6 +35,7 @@ from curator.ids import fingerprint
 from curator.progress import Progress
 from curator.readers.columns import Columns
 from curator.readers.parquet import INGESTED_MARK
+from curator.readers.warc import byte_of
 from curator.robots import RobotsTxt
 from curator.schema import INGESTED
 from curator.shards import is_done, read_receipt, task_key, write_json, write_parquet, write_receipt
@@ -157,7 +158,7 @@ class IngestTask:
 
     def _moved(self, at: Place, said: int) -> int:
         """Say how many MB more are behind; in archives the place tells, elsewhere only the end does."""
-        now = at.cursor // 1_000_000 if len(self.sources) == 1 and self.sources[0].format == "warc" else said
+        now = byte_of(at.cursor) // 1_000_000 if len(self.sources) == 1 and self.sources[0].format == "warc" else said
         now = max(said, min(now, self.rows))
         self.moved(now - said)
         return now
