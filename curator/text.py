@@ -11,22 +11,24 @@ Two readings of the same words, held together by a property test:
 - `token_groups`: one 64-bit hash per word, for shingles;
 - `normalised`: the words themselves, joined by one space, for exact comparison.
 
-Every kernel of the package that shares code with another lives in one file with it: numba notices
-a change of a kernel's own file only, and a cached caller would go on running the old code.
+English is read 64 bytes at a time, and a word's hash takes eight bytes at a time; a word with a character
+beyond ASCII in it or beside it is read character by character. Both ways give the same hashes and words.
 """
 
 from __future__ import annotations
 
 import functools
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from curator.kernels import inlined, leading_zeros, load_8, store_8, trailing_zeros, word_bits
+from curator.kernels import kernel as kernel
 
 U8 = npt.NDArray[np.uint8]
 U32 = npt.NDArray[np.uint32]
@@ -34,22 +36,6 @@ U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Array = TypeVar("Array", bound=npt.NDArray[Any])
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function over arrays, without the GIL, and cache the machine code where that is possible.
-
-    numba keeps compiled code in NUMBA_CACHE_DIR if that is set, else in `__pycache__` beside the
-    source, else (a read-only installation) in the user's cache folder. Where none of these can be
-    written the kernel is compiled anew in each process, a few seconds, rather than refused.
-    """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    compiled: Callable[..., Any]
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # "no locator available": numba found no folder that it may write
-        compiled = numba.njit(**options)(function)
-    return compiled
 
 
 # --- Arrow's buffers -----------------------------------------------------------------------------
@@ -132,9 +118,7 @@ class Tables(NamedTuple):
     """What the kernels know of Unicode, as arrays they take for arguments."""
 
     classes: U8  # [0x20000] one of SEPARATOR … SILENT
-    folds: U32  # [0x20000] the code point it folds to
-    ascii_folds: U64  # [128]
-    ascii_steps: U64  # [128] `_STEP` inside a word, 0 at a separator
+    folds: U32  # [0x20000] UTF-8 of the character it folds to, first byte lowest; 0 for a surrogate
 
 
 @functools.cache
@@ -142,8 +126,7 @@ def tables() -> Tables:
     """Build the tables from `unicodedata`, once a process (about 0.1 s)."""
     classes = np.fromiter((_class(point) for point in range(_PLANES)), np.uint8, _PLANES)
     folds = np.fromiter((_fold(point) for point in range(_PLANES)), np.uint32, _PLANES)
-    steps = np.where(classes[:128] == LETTER, _STEP, np.uint64(0))
-    return Tables(_frozen(classes), _frozen(folds), _frozen(folds[:128].astype(np.uint64)), _frozen(steps))
+    return Tables(_frozen(classes), _frozen(folds))
 
 
 def _class(point: int) -> int:
@@ -162,10 +145,8 @@ def _class(point: int) -> int:
 def _fold(point: int) -> int:
     """Simple case folding: one code point to one, as CaseFolding.txt's C and S rows; `casefold` alone may give two."""
     character = chr(point)
-    for folded in (character.casefold(), character.lower()):
-        if len(folded) == 1:
-            return ord(folded)
-    return point
+    folded = next((f for f in (character.casefold(), character.lower()) if len(f) == 1), character)
+    return int.from_bytes(folded.encode("utf-8", "ignore"), "little")
 
 
 # --- Kernels -------------------------------------------------------------------------------------
@@ -173,7 +154,17 @@ def _fold(point: int) -> int:
 _STEP: Final = np.uint64(0x9FB21C651E98DF25)  # an odd multiplier with about as many ones as zeros
 _ZERO: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
+_EIGHT: Final = np.uint64(8)
+_SIXTEEN: Final = np.uint64(16)
+_HALF: Final = np.uint64(32)
+_BLOCK: Final = np.uint64(64)
+_ALL: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _SPACE: Final = np.uint8(32)
+_MARGIN: Final = 80  # bytes that may be read from a place on: a block of 64, and a word of 16 at its end
+_LOWER: Final = np.uint64(0x2020_2020_2020_2020)  # makes ASCII letters small and leaves digits as they are
+_AS_IS: Final = np.uint64(0)
+# The first 0 … 8 bytes of eight, at 8 … 16; none of them before, all of them after.
+_FIRST: Final = np.array([(1 << 8 * min(max(n - 8, 0), 8)) - 1 for n in range(25)], np.uint64)
 
 
 @kernel
@@ -205,136 +196,155 @@ def _class_of(point: int, classes: U8) -> int:
     return SILENT if 0xE0000 <= point <= 0xE0FFF else SEPARATOR  # tags and variation selectors; private use
 
 
-@kernel
-def _encode(point: int, out: U8) -> int:
-    """Write a code point as UTF-8 to the start of `out`; returns the number of bytes."""
-    if point < 0x80:
-        out[0] = point
-        return 1
-    size = 2 if point < 0x800 else (3 if point < 0x10000 else 4)
-    for place in range(size - 1, 0, -1):
-        out[place] = 0x80 | (point & 0x3F)
-        point >>= 6
-    out[0] = ((0xF00 >> size) & 0xFF) | point
-    return size
+@inlined
+def _ascii_words(data: U8, at: Any, stop: Any) -> tuple[Any, Any]:
+    """Find the whole words among the next 64 bytes, or as many as are ASCII.
+
+    Returns the words' edges (of the set bits every first is where a word begins, every second where it has
+    ended; an end at 64 is left out), and the number of bytes that are done with: up to a character beyond
+    ASCII, or the beginning of a word that is not whole here. Reads data[at:at + 64].
+    """
+    words, beyond = word_bits(data, at)
+    if beyond == _ZERO and stop - at > _BLOCK:  # nearly always
+        done = _BLOCK - leading_zeros(~words)
+        words &= _ALL >> (_BLOCK - done) if done else _ZERO
+        return words ^ (words << _ONE), done
+    done = min(trailing_zeros(beyond), stop - at)
+    seen = (_ONE << done) - _ONE if done < _BLOCK else _ALL
+    words &= seen
+    if at + done < stop:
+        done = _BLOCK - leading_zeros(~words & seen)
+        words &= (_ONE << done) - _ONE if done < _BLOCK else _ALL
+    return words ^ (words << _ONE), done
 
 
 @kernel
-def _ascii_end(data: U8, at: int, stop: int) -> int:
-    """Where the ASCII that begins at `at` ends."""
-    while at + 32 <= stop:
-        seen = np.uint8(0)
-        for byte in data[at : at + 32]:
-            seen |= byte
-        if seen >= 0x80:
+def _any_word(data: U8, at: Any, stop: Any, classes: U8, folds: U32, out: U8, to: Any) -> tuple[Any, Any]:
+    """Read one word of any script, and write it folded from out[to] on; up to eight bytes behind it are overwritten.
+
+    Returns where to go on reading and where the word written ends, which is `to` if a separator came first.
+    """
+    begin = to
+    own = False  # the word is a character of its own
+    while at < stop:
+        point, size = _decode(data, at, stop)
+        kind = _class_of(point, classes)
+        if to > begin and kind != MARK and kind != SILENT and (kind != LETTER or own):
             break
-        at += 32
-    while at < stop and data[at] < 0x80:
-        at += 1
-    return at
+        here = at
+        at += np.uint64(size)
+        if kind == SEPARATOR:
+            break
+        if kind == SILENT or (kind == MARK and to == begin):
+            continue
+        own |= kind == OWN
+        if point < _PLANES:
+            folded = np.uint64(folds[point])
+            store_8(out, to, folded)
+            to += _EIGHT - (leading_zeros(folded) >> np.uint64(3))
+        else:
+            for i in range(size):
+                out[to + np.uint64(i)] = data[here + np.uint64(i)]
+            to += np.uint64(size)
+    return at, to
+
+
+@inlined
+def _hash_round(h: Any, eight: Any) -> Any:
+    h = (h ^ eight) * _STEP
+    return h ^ (h >> _HALF)
+
+
+@kernel
+def _hash_long(data: U8, at: Any, size: Any, case: Any) -> Any:
+    h = _ZERO
+    while size > _EIGHT:
+        h = _hash_round(h, load_8(data, at) | case)
+        at += _EIGHT
+        size -= _EIGHT
+    return _hash_round(h, (load_8(data, at) | case) & _FIRST[size + _EIGHT])
+
+
+@inlined
+def _hash_word(data: U8, at: Any, size: Any, case: Any) -> Any:
+    """Hash the word data[at:at + size], every byte or-ed with `case`; reads up to 16 bytes from `at` on, or a word's last 8."""
+    if size <= _SIXTEEN:  # no loop: how long the next word is cannot be predicted
+        h = _hash_round(_ZERO, (load_8(data, at) | case) & _FIRST[size + _EIGHT])
+        return _hash_round(h, (load_8(data, at + _EIGHT) | case) & _FIRST[size])
+    return _hash_long(data, at, size, case)
 
 
 @kernel
 def _scan(
-    offsets: I64, data: U8, valid: Bools, classes: U8, folds: U32, ascii_folds: U64, ascii_steps: U64,
-    hashes: U64, ends: I64,
+    offsets: I64, data: U8, valid: Bools, classes: U8, folds: U32, word: U8, hashes: U64, ends: I64
 ) -> None:  # fmt: skip
-    """Hash every word of every row, one multiply a byte.
+    """Hash every word of every row.
 
-    A word's hash h starts at 0 and takes its folded UTF-8 bytes c as h = (h ^ c) * STEP mod 2**64.
-    `hashes` needs room for (bytes + 1) // 2 + 1 words a row, counted together.
+    A word's hash h starts at 0 and takes its folded UTF-8 bytes, padded with zeros to a multiple of 8 and at
+    least to 16, as little-endian numbers c: h = (h ^ c) * STEP mod 2**64, h ^= h >> 32.
+    `hashes` needs room for (bytes + 1) // 2 + 1 words a row, counted together; `word` for the longest row, folded.
     """
-    utf8 = np.empty(4, np.uint8)
     k = _ZERO
     ends[0] = 0
+    fast = np.uint64(max(len(data) - _MARGIN, 0))
     for row in range(len(valid)):
-        at, stop = offsets[row], offsets[row + 1]
+        at, stop = np.uint64(offsets[row]), np.uint64(offsets[row + 1])
         if not valid[row]:
             at = stop
-        h = _ZERO
-        inside = _ZERO  # 1 while a word is under way
-        own = False  # that word is a character of its own
         while at < stop:
-            if data[at] < 0x80:
-                if own:
-                    hashes[k] = h
+            done = _ZERO
+            if at < fast:
+                edges, done = _ascii_words(data, at, stop)
+                while edges:
+                    first = trailing_zeros(edges)
+                    edges &= edges - _ONE
+                    size = trailing_zeros(edges) - first
+                    edges &= edges - _ONE
+                    hashes[k] = _hash_word(data, at + first, size, _LOWER)
                     k += _ONE
-                    h, inside, own = _ZERO, _ZERO, False
-                end = _ascii_end(data, at, stop)
-                for byte in data[at:end]:  # no branch: a word ends every six bytes, too irregular to predict
-                    step = ascii_steps[byte]
-                    goes_on = step & _ONE  # STEP is odd
-                    hashes[k] = h
-                    k += inside & (goes_on ^ _ONE)
-                    h = (h ^ ascii_folds[byte]) * step
-                    inside = goes_on
-                at = end
-                continue
-            point, size = _decode(data, at, stop)
-            at += size
-            kind = _class_of(point, classes)
-            if kind == SILENT or (kind == MARK and inside == _ZERO):
-                continue
-            if kind == MARK or (kind == LETTER and not own):
-                inside = _ONE
-            else:  # the word before this character is over
-                hashes[k] = h
-                k += inside
-                h, inside, own = _ZERO, _ZERO, kind == OWN
-                if kind == SEPARATOR:
-                    continue
-                inside = _ONE
-            size = _encode(int(folds[point]) if point < _PLANES else point, utf8)
-            for j in range(size):
-                h = (h ^ np.uint64(utf8[j])) * _STEP
-        hashes[k] = h
-        k += inside
+                at += done
+            if at < stop and (done == _ZERO or data[at] >= 0x80):
+                at, end = _any_word(data, at, stop, classes, folds, word, _ZERO)
+                if end:
+                    hashes[k] = _hash_word(word, _ZERO, end, _AS_IS)
+                    k += _ONE
         ends[row + 1] = k
 
 
 @kernel
 def _normalise(
-    offsets: I64, data: U8, valid: Bools, classes: U8, folds: U32, ascii_folds: U64, ascii_steps: U64,
-    out: U8, ends: I64,
+    offsets: I64, data: U8, valid: Bools, classes: U8, folds: U32, out: U8, ends: I64
 ) -> None:  # fmt: skip
-    """Write every row's folded words with one space between; `out` needs twice the bytes, one a row and four."""
+    """Write every row's folded words with one space between; `out` needs `_room` for all rows together."""
     to = _ZERO
     ends[0] = 0
+    fast = np.uint64(max(len(data) - _MARGIN, 0))
     for row in range(len(valid)):
         begin = to
-        at, stop = offsets[row], offsets[row + 1]
+        at, stop = np.uint64(offsets[row]), np.uint64(offsets[row + 1])
         if not valid[row]:
             at = stop
-        inside = _ZERO  # 1 while the last byte written belongs to a word
-        own = False
         while at < stop:
-            if data[at] < 0x80:
-                if own:
+            done = _ZERO
+            if at < fast:
+                edges, done = _ascii_words(data, at, stop)
+                while edges:
+                    first = trailing_zeros(edges)
+                    edges &= edges - _ONE
+                    size = trailing_zeros(edges) - first
+                    edges &= edges - _ONE
+                    for i in range(_ZERO, size, _EIGHT):
+                        store_8(out, to + i, load_8(data, at + first + i) | _LOWER)
+                    to += size
                     out[to] = _SPACE
                     to += _ONE
-                    inside, own = _ZERO, False
-                end = _ascii_end(data, at, stop)
-                for byte in data[at:end]:
-                    goes_on = ascii_steps[byte] & _ONE
-                    out[to] = np.uint8(ascii_folds[byte]) if goes_on else _SPACE
-                    to += goes_on | inside
-                    inside = goes_on
-                at = end
-                continue
-            point, size = _decode(data, at, stop)
-            at += size
-            kind = _class_of(point, classes)
-            if kind == SILENT or (kind == MARK and inside == _ZERO):
-                continue
-            if not (kind == MARK or (kind == LETTER and not own)):  # the word before this character is over
-                out[to] = _SPACE
-                to += inside
-                inside, own = _ZERO, kind == OWN
-                if kind == SEPARATOR:
-                    continue
-            inside = _ONE
-            to += np.uint64(_encode(int(folds[point]) if point < _PLANES else point, out[to:]))
-        if inside == _ZERO and to > begin:
+                at += done
+            if at < stop and (done == _ZERO or data[at] >= 0x80):
+                at, end = _any_word(data, at, stop, classes, folds, out, to)
+                if end > to:
+                    out[end] = _SPACE
+                    to = end + _ONE
+        if to > begin:
             to -= _ONE  # the space after the last word
         ends[row + 1] = to
 
@@ -364,29 +374,37 @@ def token_groups(view: Utf8, group_bytes: int = 1 << 20) -> Iterator[Tokens]:
     A null has no words. Memory: 4 bytes per byte of a group, or of the longest row if that is more.
     """
     hashes = np.empty(0, np.uint64)
+    word = np.empty(_room(int(np.diff(view.offsets).max(initial=0)), 1), np.uint8)
     for first, last in row_groups(view.offsets, group_bytes):
         need = int(view.offsets[last] - view.offsets[first]) // 2 + 2 * (last - first)
         if need > len(hashes):
             hashes = np.empty(need, np.uint64)
         ends = np.empty(last - first + 1, np.int64)
-        _scan(view.offsets[first : last + 1], view.data, view.valid[first:last], *tables(), hashes, ends)
+        _scan(view.offsets[first : last + 1], view.data, view.valid[first:last], *tables(), word, hashes, ends)
         yield Tokens(first, hashes, ends)
 
 
 def normalised(view: Utf8) -> tuple[I64, U8]:
     """The folded words of each row with one space between, as offsets [n + 1] and UTF-8 bytes."""
     count = len(view.valid)
-    out = np.empty(2 * int(view.offsets[count] - view.offsets[0]) + count + 4, np.uint8)
+    out = np.empty(_room(int(view.offsets[count] - view.offsets[0]), count), np.uint8)
     ends = np.empty(count + 1, np.int64)
     _normalise(*view, *tables(), out, ends)
     return ends, out[: ends[count]]
 
 
+def _room(size: int, rows: int) -> int:
+    """Bytes that `size` bytes of text may take as folded words, and what is overwritten behind the last."""
+    return 2 * size + rows + int(_SIXTEEN)
+
+
 def token_hash(word: bytes) -> int:
     """The 64-bit hash that the kernels give to one folded word, in plain Python."""
     value = 0
-    for byte in word:
-        value = (value ^ byte) * int(_STEP) & 0xFFFF_FFFF_FFFF_FFFF
+    padded = word.ljust(max(16, -(-len(word) // 8) * 8), b"\0")
+    for at in range(0, len(padded), 8):
+        value = (value ^ int.from_bytes(padded[at : at + 8], "little")) * int(_STEP) & int(_ALL)
+        value ^= value >> 32
     return value
 
 

@@ -13,6 +13,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"__init__", "schema", "ids", "errors", "shipped"},
     {
+        "kernels",
         "text",
         "style",
         "shards",

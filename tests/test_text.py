@@ -28,6 +28,10 @@ EDGES = (
 texts = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from(EDGES)), max_size=60)
 
 
+def fold(point: int) -> str:
+    return int(tables().folds[point]).to_bytes(4, "little").rstrip(b"\0").decode()
+
+
 def words_in_python(text: str) -> list[str]:
     """The definition, written the slow way."""
     words: list[str] = []
@@ -42,7 +46,7 @@ def words_in_python(text: str) -> list[str]:
         if kind == SEPARATOR:
             inside = own = False
             continue
-        folded = chr(int(tables().folds[point])) if point < 0x20000 else character
+        folded = fold(point) if point < 0x20000 else character
         if inside and (kind == MARK or (kind == LETTER and not own)):
             words[-1] += folded
         else:
@@ -135,17 +139,18 @@ def test_classes_follow_unicodes_categories() -> None:
 
 
 def test_folding_is_idempotent_and_joins_the_cases() -> None:
-    folds = tables().folds
-    assert (folds[folds[folds < 0x20000]] == folds[folds < 0x20000]).all()
+    for point in range(1, 0x20000):
+        folded = fold(point)
+        assert folded == (fold(ord(folded)) if folded else "")
     for upper, lower in (("A", "a"), ("É", "é"), ("Σ", "σ"), ("ς", "σ"), ("Д", "д"), ("K", "k"), ("ẞ", "ß")):
-        assert folds[ord(upper)] == folds[ord(lower)]
+        assert fold(ord(upper)) == fold(ord(lower))
 
 
 def test_kernels_run_from_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """With no writable cache anywhere the kernels still run, only compiled anew."""
     package = tmp_path / "site" / "curator"
     package.mkdir(parents=True)
-    for file in ("__init__.py", "text.py"):
+    for file in ("__init__.py", "kernels.py", "text.py"):
         shutil.copy(Path(curator.__file__).parent / file, package)
     (package / "__pycache__").write_text("a file where numba would make a folder")  # holds for root too
     home = tmp_path / "home"

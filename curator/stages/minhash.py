@@ -19,14 +19,15 @@ import pyarrow as pa
 
 from curator import schema
 from curator.errors import RecipeError
+from curator.kernels import kernel, lower_4, turn_8
 from curator.stages import Measure, Stage
-from curator.text import I64, U32, U64, Utf8, kernel, token_groups, token_hash, utf8_view
+from curator.text import I64, U32, U64, Utf8, token_groups, token_hash, utf8_view
 
-_BASE: Final = np.uint64(0xD6E8FEB86659FD93)  # of the polynomial over a shingle's words
-_MIX: Final = np.uint64(0xA0761D6478BD642F)  # odd; the product's high half depends on every bit
+_TURN: Final = np.uint64(13)  # bits a word's hash turns for each word behind it; odd: 64 places, 64 positions
+_BACK: Final = np.uint64(64 - 13)
 _HALF: Final = np.uint64(32)
 _BLOCK: Final = 1024  # shingles a permutation sees at once: 4 KiB, well within the first cache
-_LANES: Final = 16  # a block is padded to whole vectors
+_LANES: Final = 16  # a block is padded to whole vectors, as `lower_4` wants them
 _MAX32: Final = 0xFFFF_FFFF
 _MAX64: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -34,14 +35,13 @@ _MAX64: Final = 0xFFFF_FFFF_FFFF_FFFF
 def shingle_hash64(shingle: bytes) -> int:
     """Hash a shingle's bytes (words joined by one space) to 64 bits, as the kernels do.
 
-    The words' hashes t (high half folded into the low) make a polynomial s = s * BASE + t mod 2**64;
-    a last multiplication spreads it.
+    The exclusive or of the words' hashes, each turned left by 13 bits for every word behind it (Cohen 1997,
+    Recursive hashing functions for n-grams: hashing by cyclic polynomials).
     """
     value = 0
     for word in shingle.split(b" "):
-        token = token_hash(word)
-        value = (value * int(_BASE) + (token ^ token >> 32)) & _MAX64
-    return (value ^ value >> 32) * int(_MIX) & _MAX64
+        value = (value << 13 & _MAX64 | value >> 51) ^ token_hash(word)
+    return value
 
 
 def shingle_hash(shingle: bytes) -> int:
@@ -53,37 +53,19 @@ def shingle_hash(shingle: bytes) -> int:
 def _shingles(hashes: U64, at: int, count: int, ngram: int, out: U64) -> None:
     """64-bit hashes of the `count` shingles that begin with word `at`, to `out`.
 
-    One pass over the block for each word of a shingle, every pass a vector loop; rolling the value from
-    one shingle to the next takes fewer multiplications, but each waits for the last and it was slower.
+    Eight at a time, the last eight of a text where they are; rolling the value from one shingle to the next
+    takes fewer operations, but each waits for the last and it was slower.
     """
-    out = out[:count]
-    out[:] = np.uint64(0)
-    for word in range(ngram):
-        words = hashes[at + word : at + word + count]
+    if count < 8:
         for j in range(count):
-            out[j] = out[j] * _BASE + (words[j] ^ (words[j] >> _HALF))
-    for j in range(count):
-        out[j] = (out[j] ^ (out[j] >> _HALF)) * _MIX
-
-
-@kernel
-def _lower(block: U32, size: int, a: U32, b: U32, least: U32) -> None:
-    """Lower each permutation's minimum by a block of shingles; len(a) is a multiple of 4.
-
-    Four permutations at a time over one block, so that each shingle is loaded once for four
-    minima that all stay in registers; measured 1.3 times the speed of one at a time.
-    """
-    for p in range(0, len(a), 4):
-        a0, a1, a2, a3 = a[p], a[p + 1], a[p + 2], a[p + 3]
-        b0, b1, b2, b3 = b[p], b[p + 1], b[p + 2], b[p + 3]
-        low0, low1, low2, low3 = least[p], least[p + 1], least[p + 2], least[p + 3]
-        for j in range(size):
-            h = block[j]  # every step is cut to 32 bits, or numba would widen it and halve the vector's lanes
-            low0 = min(low0, np.uint32(np.uint32(h * a0) + b0))
-            low1 = min(low1, np.uint32(np.uint32(h * a1) + b1))
-            low2 = min(low2, np.uint32(np.uint32(h * a2) + b2))
-            low3 = min(low3, np.uint32(np.uint32(h * a3) + b3))
-        least[p], least[p + 1], least[p + 2], least[p + 3] = low0, low1, low2, low3
+            h = np.uint64(0)
+            for word in range(ngram):
+                h = ((h << _TURN) | (h >> _BACK)) ^ hashes[at + j + word]
+            out[j] = h
+        return
+    for j in range(0, count, 8):
+        first = min(j, count - 8)
+        turn_8(hashes, at + first, ngram, _TURN, out, first)
 
 
 @kernel
@@ -111,7 +93,8 @@ def _sketch(hashes: U64, ends: I64, ngram: int, a: U32, b: U32, signatures: U32,
             padded = (size + _LANES - 1) // _LANES * _LANES
             for j in range(size, padded):
                 block[j] = block[0]  # a repeated shingle changes no minimum
-            _lower(block, padded, a, b, least)
+            for p in range(0, len(a), 4):
+                lower_4(block, padded, a, b, least, p)
             at += size
             left -= size
         signatures[row] = least[: signatures.shape[1]]
@@ -190,7 +173,7 @@ class MinHash(Stage):
     seed: int = 1
 
     name: ClassVar[str] = "minhash"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[pa.Schema] = pa.schema([schema.DOCUMENTS.field("text")])
 
     def __post_init__(self) -> None:
