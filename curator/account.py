@@ -43,6 +43,7 @@ _VERDICT = (
     "cluster",
     "duplicate_kind",
     "similarity",
+    "survivor_similarity",
     "survivor",
     "stratum",
     "inclusion",

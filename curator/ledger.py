@@ -61,6 +61,11 @@ VERDICT: Final = pa.schema(
             "true Jaccard similarity of its shingles to the cluster's centre; 1 for exact duplicates",
         ),
         field("survivor", pa.uuid(), "doc_id of the document that stands for the cluster"),
+        field(
+            "survivor_similarity",
+            pa.float32(),
+            "true Jaccard similarity of its shingles to that document; members may be less alike than the threshold, for each reaches it with the centre",
+        ),
         field("stratum", pa.string(), "cell of the mixture it was counted in; null when it was not kept"),
         field("inclusion", pa.float64(), "probability with which the mixture drew it; null when it was not kept"),
         field("weight", pa.float64(), "weight a loader should give it; null outside the mixture"),

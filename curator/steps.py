@@ -8,7 +8,8 @@ import shutil
 import time
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from curator.curation import Judged, Mixed, Shard
 from curator.dedup import KINDS, Clusters, find_clusters
 from curator.dedup import VERSION as DEDUP_VERSION
 from curator.dedup import choose as choose_survivors
+from curator.dedup import similarity_to_survivor
 from curator.engine.base import Engine, ReadTask, StageTask, Task
 from curator.errors import InputError, RecipeError
 from curator.ids import fingerprint
@@ -40,6 +42,7 @@ from curator.shares import table as share_table
 from curator.stages import Stage
 from curator.workspace import Workspace
 
+F32 = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint8]  # positions in OUTCOMES
 
 _DOCUMENT = set(DOCUMENTS.names)
@@ -169,10 +172,8 @@ def deduplicate(ctx: Context, shards: Sequence[Shard], ids: curation.U64) -> Clu
     ctx.progress.begin("dedup", len(ids), len(ids) if is_done(ctx.root, path, key) else 0)
     if not is_done(ctx.root, path, key):
         batches = (b for shard in shards for b in aligned_batches(_signatures(ctx.root, shard)))
-        spill = ctx.root / "spill"
-        spill.mkdir(exist_ok=True)
-        found = find_clusters(batches, ids, Texts(ctx.root, shards), ctx.recipe.dedup, spill)
-        shutil.rmtree(spill)
+        with _spill(ctx) as spill:
+            found = find_clusters(batches, ids, Texts(ctx.root, shards), ctx.recipe.dedup, spill)
         _write_clusters(ctx.root, path, found, key)
         ctx.progress.advance(len(ids))
     ctx.progress.end()
@@ -277,7 +278,8 @@ def write_ledger(
     schema = ledger_schema(ctx.recipe.signals())
     repair = ctx.recipe.mixture.repair_steps
     columns, travelling = mixture_schema(schema, extra_of(ctx.root, shards), bool(repair))
-    verdicts = _verdicts(judged, clusters, survivor, outcome, mixed)
+    alike = _alike(ctx, shards, clusters, survivor)
+    verdicts = _verdicts(judged, clusters, survivor, alike, outcome, mixed)
     tasks = [
         LedgerTask(ctx.root, s.name, s.rows, verdicts(i, s), _everything(ctx, s), schema, columns, travelling, repair)
         for i, s in enumerate(shards)
@@ -294,8 +296,25 @@ def _everything(ctx: Context, shard: Shard) -> tuple[tuple[Path, tuple[str, ...]
     return tuple((path, names) for path, names in inputs if names)
 
 
+def _alike(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None, survivor: curation.I64) -> F32:
+    """How alike each document is to the one that stands for it; texts are fetched only where neither is the centre."""
+    if clusters is None:
+        return np.ones(len(survivor), np.float32)
+    with _spill(ctx) as spill:
+        texts = Texts(ctx.root, shards)
+        return similarity_to_survivor(survivor, clusters, texts, ctx.recipe.dedup, spill=spill)
+
+
+@contextmanager
+def _spill(ctx: Context) -> Iterator[Path]:
+    spill = ctx.root / "spill"
+    spill.mkdir(exist_ok=True)
+    yield spill
+    shutil.rmtree(spill)
+
+
 def _verdicts(
-    judged: Judged, clusters: Clusters | None, survivor: curation.I64, outcome: Codes, mixed: Mixed
+    judged: Judged, clusters: Clusters | None, survivor: curation.I64, alike: F32, outcome: Codes, mixed: Mixed
 ) -> Callable[[int, Shard], pa.RecordBatch]:
     """A function that gives the verdict columns of one shard."""
     duplicate = outcome == OUTCOMES.index("duplicate")
@@ -320,6 +339,7 @@ def _verdicts(
                 "duplicate_kind": kind,
                 "similarity": masked(similarity, clustered[rows], pa.float32()),
                 "survivor": uuids(judged.ids[survivor[rows]]),
+                "survivor_similarity": masked(alike[rows], clustered[rows], pa.float32()),
                 "stratum": pc.if_else(pa.array(kept[rows]), mixed.stratum.take(pa.array(mixed.cell[rows])), None),
                 "inclusion": masked(mixed.inclusion[rows], kept[rows], pa.float64()),
                 "weight": masked(mixed.weight[rows], mixed.included[rows], pa.float64()),
