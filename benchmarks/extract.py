@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import time
 import warnings
@@ -146,6 +147,20 @@ def interval(rows: npt.NDArray[np.generic], of: Callable[..., float]) -> tuple[f
     return float(low), float(high)
 
 
+def difference(row: Row, other: Row) -> str:
+    """How much closer to the marks and how much faster, on the same pages."""
+    pairs = np.stack([row.snippets, other.snippets], 1)
+    f1 = scores(pairs[:, 0])[2] - scores(pairs[:, 1])[2]
+    low, high = interval(pairs, lambda rows: scores(rows[:, 0])[2] - scores(rows[:, 1])[2])
+    words = np.subtract(row.words, other.words)
+    word_low, word_high = interval(words, lambda rows: float(rows.mean()))
+    share = sum(row.seconds) / sum(other.seconds)
+    return (
+        f"F1 of snippets {f1:+.3f} ({low:+.3f} to {high:+.3f}), of words {words.mean():+.3f} "
+        f"({word_low:+.3f} to {word_high:+.3f}), {share:.2f} of its time"
+    )
+
+
 def unseen(pages: list[Page]) -> Iterator[Extractor]:
     """For each page our extractor with weights that saw no page of its host."""
     for judge in out_of_fold(pages):
@@ -161,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sample", type=int, default=1, help="take every so-many-th page")
     parser.add_argument("--folds", action="store_true", help="judge each page by weights that saw no page of its host")
-    parser.add_argument("--only", default="", help="extractors whose names hold this")
+    parser.add_argument("--only", default="", help="extractors whose names match this pattern")
     args = parser.parse_args()
     if not RAW.is_dir():
         print("no ../shared/data/raw here: nothing to measure")
@@ -170,7 +185,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     pages = all_pages()
     own = list(unseen(pages)) if args.folds else None
-    rows = {name: Row() for name in extractors() if args.only in name}
+    rows = {name: Row() for name in extractors() if re.search(args.only, name)}
     network(), ours("<p>warm")
     for i in range(0, len(pages), args.sample):
         for name, run in extractors().items():
@@ -181,6 +196,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name, row in rows.items():
         print(row.line(name))
+    reference = next((name for name in rows if name.endswith(" default")), None)
+    if reference and "curator" in rows:
+        print(f"\ncurator less {reference}: {difference(rows['curator'], rows[reference])}")
 
 
 if __name__ == "__main__":
