@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,9 +19,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curator.errors import InputError, OutputError
+from curator.errors import AccountError, InputError, OutputError
 from curator.text import I64, U32, U64, Array, Bools, kernel
 
+NORM_HIGH, NORM_LOW, FIRST_BAND = 0, 1, 2  # columns of a corpus's hashes
+
+_MAX_DOCUMENTS: Final = 1 << 32  # rows are 32-bit numbers, and pairs of rows one 64-bit number
 _BLOCK_ROWS: Final = 1 << 14  # of a block of columns: 128 KiB in a column are read at once
 _FEW: Final = 48  # rows are sorted by insertion
 
@@ -64,17 +67,6 @@ def _hash_bands(values: U32, rows: int, out: U64) -> None:
                 h = (h ^ np.uint64(values[document, row])) * np.uint64(0x9E3779B97F4A7C15)
                 h ^= h >> np.uint64(29)
             out[band, document] = h
-
-
-def uuid_halves(column: pa.Array) -> U64:
-    """See a column of 16 bytes as two rows of numbers; those of a null mean nothing.  # [2, n]"""
-    raw = np.frombuffer(column.buffers()[1] or b"", "<u8")
-    return raw[column.offset * 2 : (column.offset + len(column)) * 2].reshape(-1, 2).T
-
-
-def valid(column: pa.Array) -> Bools:
-    """Which rows are not null.  # [n]"""
-    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
 
 
 # --- A temporary file ----------------------------------------------------------------------------
@@ -176,6 +168,60 @@ class HashColumns:
             out[at : at + len(found)] = found
             at, first = at + len(found), first + len(block)
         return out[:at]
+
+
+# --- Of a corpus ---------------------------------------------------------------------------------
+
+
+class CorpusHashes:
+    """What deduplication keeps of every document, in corpus order: hashes on disk, 6 bytes in memory."""
+
+    def __init__(self, spill: Spill, count: int, bands: int, rows: int) -> None:
+        """`columns` holds NORM_HIGH and NORM_LOW, then the bands from FIRST_BAND on."""
+        self._bands, self._rows = bands, rows
+        self.columns = HashColumns(spill, FIRST_BAND + bands, count)
+        self.has_norm = np.zeros(count, np.bool_)
+        self.has_signature = np.zeros(count, np.bool_)
+        self.shingles = np.zeros(count, np.int32)
+
+    def put(self, rows: slice, batch: pa.RecordBatch) -> None:
+        """Take over a batch."""
+        norm, signature = batch.column("norm_hash"), batch.column("signature")
+        self.has_norm[rows] = _valid(norm)
+        self.has_signature[rows] = _valid(signature)
+        self.shingles[rows] = batch.column("n_shingles").fill_null(0).to_numpy(zero_copy_only=False)
+        self.columns.append(_halves(norm), band_hashes(signature, self._bands, self._rows))
+
+
+def read_hashes(
+    spill: Spill, batches: Iterable[pa.RecordBatch], count: int, bands: int, rows: int
+) -> CorpusHashes:  # fmt: skip
+    """Read `norm_hash`, `signature` and `n_shingles` of every document, in corpus order.
+
+    Raises AccountError where the batches do not hold `count` documents, InputError where there are
+    too many of them or a signature is too short.
+    """
+    if count >= _MAX_DOCUMENTS:
+        raise InputError(f"dedup: {count} documents are more than {_MAX_DOCUMENTS - 1}; run the corpus in parts")
+    corpus = CorpusHashes(spill, count, bands, rows)
+    at = 0
+    for batch in batches:
+        if at + len(batch) <= count:
+            corpus.put(slice(at, at + len(batch)), batch)
+        at += len(batch)
+    if at != count:
+        raise AccountError(f"dedup: {count} ids for {at} documents; pass one id for every row, in order")
+    return corpus
+
+
+def _halves(uuids: pa.Array) -> U64:
+    """See a column of 16 bytes as two rows of numbers; those of a null mean nothing.  # [2, n]"""
+    raw = np.frombuffer(uuids.buffers()[1] or b"", "<u8")
+    return raw[uuids.offset * 2 : (uuids.offset + len(uuids)) * 2].reshape(-1, 2).T
+
+
+def _valid(column: pa.Array) -> Bools:
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)
 
 
 # --- Sorting -------------------------------------------------------------------------------------

@@ -31,18 +31,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curator.bands import (
-    HashColumns,
+    FIRST_BAND,
+    NORM_HIGH,
+    NORM_LOW,
+    CorpusHashes,
     HashSort,
     Spill,
-    band_hashes,
     has_equal_neighbour,
     numbers,
+    read_hashes,
     sort_rows,
     starts_of_runs,
-    uuid_halves,
-    valid,
 )
-from curator.errors import AccountError, InputError, RecipeError
+from curator.errors import AccountError, RecipeError
 from curator.stages.minhash import shingle_sets
 from curator.text import I64, U8, U32, U64, Bools, kernel, utf8_view
 
@@ -56,8 +57,6 @@ VERSION: Final = "1"  # raise it when clusters change for the same signatures: c
 NONE, EXACT, NEAR = 0, 1, 2
 KINDS: Final = ("none", "exact", "near")
 
-_MAX_DOCUMENTS: Final = 1 << 32  # a pair is two 32-bit numbers in one uint64
-_NORM_HIGH, _NORM_LOW, _FIRST_BAND = 0, 1, 2  # columns of hashes
 _ROUNDS: Final = 4  # each is paid for by new pairs only; the second already finds few
 _MAPPED_BYTES: Final = 64 << 20  # of shingle sets in memory at once
 _FEW_ROWS: Final = 512  # are fetched at once where nobody knows how long they are
@@ -151,7 +150,7 @@ def find_clusters(
     with ExitStack() as stack:
         files = [stack.enter_context(Spill(spill)) for _ in range(3)]
         rank = _inverse(id_order(ids))  # from here on documents are ranks
-        corpus = _read(files[0], batches, len(ids), params)
+        corpus = read_hashes(files[0], batches, len(ids), params.bands, params.rows)
         first = _first_of_exact(corpus, rank)
         buckets, candidates = _buckets(files[1], corpus, first, rank, params)
         graph = _Graph(
@@ -252,54 +251,18 @@ def _inverse(order: U32) -> U32:
     return out
 
 
-# --- Reading signatures --------------------------------------------------------------------------
-
-
-class _Corpus:
-    """What is known of every document, in corpus order: hashes on disk, 6 bytes in memory."""
-
-    def __init__(self, spill: Spill, count: int, params: DedupParams) -> None:
-        self._bands, self._rows = params.bands, params.rows
-        self.columns = HashColumns(spill, _FIRST_BAND + params.bands, count)
-        self.has_norm = np.zeros(count, np.bool_)
-        self.has_signature = np.zeros(count, np.bool_)
-        self.shingles = np.zeros(count, np.int32)
-
-    def put(self, rows: slice, batch: pa.RecordBatch) -> None:
-        """Take over a batch."""
-        norm, signature = batch.column("norm_hash"), batch.column("signature")
-        self.has_norm[rows] = valid(norm)
-        self.has_signature[rows] = valid(signature)
-        self.shingles[rows] = batch.column("n_shingles").fill_null(0).to_numpy(zero_copy_only=False)
-        self.columns.append(uuid_halves(norm), band_hashes(signature, self._bands, self._rows))
-
-
-def _read(spill: Spill, batches: Iterable[pa.RecordBatch], count: int, params: DedupParams) -> _Corpus:
-    if count >= _MAX_DOCUMENTS:
-        raise InputError(f"dedup: {count} documents are more than {_MAX_DOCUMENTS - 1}; run the corpus in parts")
-    corpus = _Corpus(spill, count, params)
-    at = 0
-    for batch in batches:
-        if at + len(batch) <= count:
-            corpus.put(slice(at, at + len(batch)), batch)
-        at += len(batch)
-    if at != count:
-        raise AccountError(f"dedup: {count} ids for {at} documents; pass one id for every row, in order")
-    return corpus
-
-
 # --- Exact copies --------------------------------------------------------------------------------
 
 
-def _first_of_exact(corpus: _Corpus, rank: U32) -> U32:
+def _first_of_exact(corpus: CorpusHashes, rank: U32) -> U32:
     """The first rank with the same normalised hash; a rank itself where the hash is its own or null.  # [n]"""
     first = np.arange(len(rank), dtype=np.uint32)
-    halves, rows = HashSort(corpus.has_norm)(corpus.columns, _NORM_HIGH)
+    halves, rows = HashSort(corpus.has_norm)(corpus.columns, NORM_HIGH)
     twins = np.zeros(len(rank), np.bool_)  # in half of the hash: few enough to sort by all of it
     twins[rows[has_equal_neighbour(halves)]] = True
     del halves, rows
     rows = numbers(twins)
-    high, low = (corpus.columns.chosen(c, twins, np.empty(len(rows), np.uint64)) for c in (_NORM_HIGH, _NORM_LOW))
+    high, low = (corpus.columns.chosen(c, twins, np.empty(len(rows), np.uint64)) for c in (NORM_HIGH, NORM_LOW))
     by_hash = np.lexsort((low, high))
     high, low, ranks = high[by_hash], low[by_hash], rank[rows[by_hash]]
     new = np.ones(len(rows), np.bool_)
@@ -335,7 +298,7 @@ class _Buckets:
             yield np.repeat(np.arange(buckets, dtype=np.uint32), sizes), members, sizes > self._max_bucket
 
 
-def _buckets(spill: Spill, corpus: _Corpus, first: U32, rank: U32, params: DedupParams) -> tuple[_Buckets, U32]:
+def _buckets(spill: Spill, corpus: CorpusHashes, first: U32, rank: U32, params: DedupParams) -> tuple[_Buckets, U32]:
     """Sort one band after another; identical documents were folded into one before.
 
     Returns the buckets and the rows that share any, ascending.
@@ -344,7 +307,7 @@ def _buckets(spill: Spill, corpus: _Corpus, first: U32, rank: U32, params: Dedup
     sort = HashSort(unique)
     buckets, seen = _Buckets(spill, params.max_bucket), np.zeros(len(rank), np.bool_)
     for band in range(params.bands):
-        hashes, rows = sort(corpus.columns, _FIRST_BAND + band)
+        hashes, rows = sort(corpus.columns, FIRST_BAND + band)
         shared = has_equal_neighbour(hashes)
         rows = rows[shared]
         seen[rows] = True
