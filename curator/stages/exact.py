@@ -1,7 +1,8 @@
 """Hashes of the exact text and of its words alone, for exact deduplication.
 
 Two texts with one `text_hash` are the same bytes; two with one `norm_hash` have the same words in
-the same order (`curator.text`), whatever their case, white space and punctuation.
+the same order (`curator.text`), whatever their case, white space and punctuation. Texts without any
+word, of signs alone, have one `norm_hash` if they are the same bytes; no text with words shares it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curator import schema
 from curator.ids import ID_BYTES, text_hash
@@ -27,7 +29,7 @@ class ExactHash(Stage):
     """Hash each text as it is, and as the stream of its words."""
 
     name: ClassVar[str] = "exact"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     needs: ClassVar[pa.Schema] = pa.schema([schema.DOCUMENTS.field("text")])
 
     @property
@@ -39,7 +41,8 @@ class ExactHash(Stage):
                 schema.field(
                     "norm_hash",
                     schema.UUID,
-                    "the same hash of the text's case-folded words joined by one space; null for a text without a word",
+                    "the same hash of the text's case-folded words joined by one space, "
+                    "or of the text itself if it has no word; null for an empty text",
                 ),
                 schema.field("text_bytes", pa.int64(), "length of the text in UTF-8 bytes"),
             ]
@@ -61,11 +64,16 @@ class ExactHash(Stage):
 
 
 def _norm_hashes(view: Utf8) -> pa.Array:
-    """Hash the words of each row; groups of rows keep the words in cache and the memory small."""
+    """Hash the words of each row, or its bytes if it has none; groups of rows keep the words in cache and the memory small."""
     parts = [pa.array([], schema.UUID)]
     for first, last in row_groups(view.offsets, _GROUP_BYTES):
-        ends, data = normalised(Utf8(view.offsets[first : last + 1], view.data, view.valid[first:last]))
-        parts.append(_hash_rows(ends, data, np.diff(ends) > 0))
+        rows = Utf8(view.offsets[first : last + 1], view.data, view.valid[first:last])
+        ends, data = normalised(rows)
+        worded = np.diff(ends) > 0
+        wordless = rows.valid & ~worded & (np.diff(rows.offsets) > 0)
+        parts.append(_hash_rows(ends, data, worded))
+        if wordless.any():
+            parts[-1] = pc.coalesce(parts[-1], _hash_rows(rows.offsets, rows.data, wordless))
     return pa.concat_arrays(parts)
 
 
