@@ -17,6 +17,7 @@ from curator.decide import Judge, Rule
 from curator.ids import ids_array
 from curator.ledger import OUTCOMES
 from curator.readers.records import NO_TEXT_MEANT
+from curator.schema import is_scalar
 from curator.shards import aligned_batches
 from curator.stages import Stage
 
@@ -88,7 +89,7 @@ def shard_table(root: Path, shard: Shard, stages: Sequence[Stage]) -> pa.Table:
     """Everything but text and vectors that is known of one shard, read from disk."""
     inputs: list[tuple[Path, Sequence[str]]] = [(root / "documents" / shard.name, _document_columns(root, shard))]
     for stage in stages:
-        scalar = [c.name for c in stage.adds if not pa.types.is_fixed_size_list(c.type)]
+        scalar = [c.name for c in stage.adds if is_scalar(c)]
         inputs.append((root / "signals" / stage.name / shard.name, scalar))
     return pa.Table.from_batches(aligned_batches(inputs))
 
@@ -201,6 +202,13 @@ def _ids(column: pa.ChunkedArray) -> U64:
     flat = flat.chunk(0) if isinstance(flat, pa.ChunkedArray) else flat
     raw = np.frombuffer(flat.buffers()[1], dtype="<u8")
     return raw[2 * flat.offset : 2 * (flat.offset + len(flat))].reshape(-1, 2)
+
+
+def document_ids(root: Path, shards: Sequence[Shard]) -> U64:
+    """The ids of all documents, in corpus order.  # [docs, 2] uint64"""
+    return np.concatenate(
+        [_ids(pq.read_table(root / "documents" / s.name, columns=["doc_id"])["doc_id"]) for s in shards]
+    )
 
 
 def repeated_ids(root: Path, shards: Sequence[Shard]) -> dict[int, int]:

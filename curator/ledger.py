@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from curator.errors import AccountError
 from curator.repair import REPAIRED, repaired_columns, versions
-from curator.schema import DOCUMENTS, field
+from curator.schema import DOCUMENTS, field, is_scalar
 from curator.shards import aligned_batches, is_done, read_receipt, receipt_path, task_key, write_parquet
 
 # What became of a document. Every input row has exactly one; together they add up to the inputs.
@@ -86,7 +86,7 @@ def _as_uuid(column: pa.Field) -> pa.Field:
 def ledger_schema(signals: pa.Schema) -> pa.Schema:
     """Document columns without the text, every signal that is not a vector, the verdict."""
     known = [_as_uuid(column) for column in DOCUMENTS if column.name != "text"]
-    scalar = [column for column in signals if not pa.types.is_fixed_size_list(column.type)]
+    scalar = [column for column in signals if is_scalar(column)]
     return pa.schema([*known, *scalar, *VERDICT])
 
 

@@ -21,6 +21,7 @@ from curator.errors import RecipeError
 from curator.ids import fingerprint
 from curator.mixture import MixtureParams
 from curator.readers import documents_schema
+from curator.schema import is_scalar
 from curator.shipped import shipped
 from curator.stages import Stage
 from curator.stages.registry import stage_class
@@ -87,7 +88,7 @@ class Recipe:
 def decidable(extra: pa.Schema, signals: pa.Schema) -> pa.Schema:
     """The columns a rule may read: all of a document but its text, and all signals that are not vectors."""
     known = [column for column in documents_schema(extra) if column.name != "text"]
-    return pa.schema(known + [column for column in signals if not pa.types.is_fixed_size_list(column.type)])
+    return pa.schema(known + [column for column in signals if is_scalar(column)])
 
 
 def load(name_or_path: str) -> Recipe:

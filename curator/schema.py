@@ -23,6 +23,11 @@ def doc_of(column: pa.Field) -> str:
     return str((column.metadata or {}).get(b"doc", b"").decode())
 
 
+def is_scalar(column: pa.Field) -> bool:
+    """True for a column that the ledger shows; vectors and lists stay with the signals."""
+    return not pa.types.is_nested(column.type)
+
+
 UUID: Final = pa.binary(16)
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 

@@ -21,7 +21,7 @@ from curator.schema import UUID
 from curator.stages import Measure, Stage
 
 BATCH: Final = 256
-SKIPPED: Final = ("exact", "minhash")  # they serve deduplication only
+SKIPPED: Final = ("exact", "minhash", "paragraphs", "boilerplate")  # they compare documents with one another
 _OUT: Final = ("prob_synthetic", "synthetic", "quality", "language")
 
 

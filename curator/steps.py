@@ -22,10 +22,9 @@ import pyarrow.parquet as pq
 
 from curator import alarms, audit, curation, mixture, prevalence, report_tables
 from curator.curation import Judged, Mixed, Shard
-from curator.dedup import KINDS, Clusters, find_clusters
+from curator.dedup import KINDS, Clusters, find_clusters, similarity_to_survivor
 from curator.dedup import VERSION as DEDUP_VERSION
 from curator.dedup import choose as choose_survivors
-from curator.dedup import similarity_to_survivor
 from curator.engine.base import Engine, ReadTask, StageTask, Task
 from curator.errors import InputError, RecipeError
 from curator.ids import fingerprint
@@ -35,14 +34,15 @@ from curator.progress import Progress
 from curator.readers import Corpus
 from curator.readers.documents import Reader
 from curator.recipe import Recipe
-from curator.schema import DOCUMENTS
+from curator.schema import DOCUMENTS, is_scalar
 from curator.shards import aligned_batches, is_done, read_receipt, task_key, write_json, write_parquet, write_receipt
 from curator.shares import Evidence, evidence, scopes, shipped_anchors
 from curator.shares import table as share_table
-from curator.stages import Stage
+from curator.stages import Learner, Stage
 from curator.workspace import Workspace
 
 F32 = npt.NDArray[np.float32]
+Inputs = tuple[tuple[Path, tuple[str, ...]], ...]
 Codes = npt.NDArray[np.uint8]  # positions in OUTCOMES
 
 _DOCUMENT = set(DOCUMENTS.names)
@@ -143,17 +143,40 @@ def _read_tasks(
 def measure(ctx: Context, shards: Sequence[Shard]) -> None:
     """Put every shard through every stage."""
     for position, stage in enumerate(ctx.recipe.stages):
-        before = ctx.recipe.stages[:position]
+        inputs = [_inputs(ctx.root, s, stage, ctx.recipe.stages[:position]) for s in shards]
+        learned = _learn(ctx, shards, stage, inputs) if isinstance(stage, Learner) else None
         do(
             ctx,
             stage.name,
-            [StageTask(ctx.root, stage, s.name, s.rows, _inputs(ctx.root, s, stage, before)) for s in shards],
+            [StageTask(ctx.root, stage, s.name, s.rows, i, learned) for s, i in zip(shards, inputs, strict=True)],
         )
 
 
-def _inputs(
-    root: Path, shard: Shard, stage: Stage, before: Sequence[Stage]
-) -> tuple[tuple[Path, tuple[str, ...]], ...]:
+def _learn(ctx: Context, shards: Sequence[Shard], stage: Learner, inputs: Sequence[Inputs]) -> Path:
+    """What a stage learns from the whole corpus, where of a cluster of duplicates only one counts."""
+    path = ctx.root / "learned" / f"{stage.name}.parquet"
+    clusters = deduplicate(ctx, shards, curation.document_ids(ctx.root, shards))
+    counted = None if clusters is None else clusters.cluster == np.arange(len(clusters.cluster))
+    receipts = [read_receipt(ctx.root, p) for i in inputs for p, _ in i]
+    receipts += [] if clusters is None else [read_receipt(ctx.root, ctx.root / "clusters.parquet")]
+    key = task_key("learn-1", stage.fingerprint(), [r and r.sha256 for r in receipts])
+    if not is_done(ctx.root, path, key):
+        table = stage.learn(_counted(inputs, counted))
+        write_parquet(ctx.root, path, table.schema, table.to_batches(), key)
+    return path
+
+
+def _counted(
+    inputs: Sequence[Inputs], counted: curation.Bools | None
+) -> Iterator[tuple[pa.RecordBatch, curation.Bools]]:
+    first = 0
+    for found in (b for i in inputs for b in aligned_batches(i)):
+        rows = slice(first, first + found.num_rows)
+        yield found, np.ones(found.num_rows, np.bool_) if counted is None else counted[rows]
+        first += found.num_rows
+
+
+def _inputs(root: Path, shard: Shard, stage: Stage, before: Sequence[Stage]) -> Inputs:
     wanted = [(root / "documents" / shard.name, [n for n in stage.needs.names if n in _DOCUMENT])]
     for other in before:
         names = [n for n in stage.needs.names if n in other.adds.names]
@@ -291,7 +314,7 @@ def _everything(ctx: Context, shard: Shard) -> tuple[tuple[Path, tuple[str, ...]
     documents = ctx.root / "documents" / shard.name
     inputs = [(documents, tuple(pq.read_schema(documents).names))]
     for stage in ctx.recipe.stages:
-        scalar = tuple(c.name for c in stage.adds if not pa.types.is_fixed_size_list(c.type))
+        scalar = tuple(c.name for c in stage.adds if is_scalar(c))
         inputs.append((ctx.root / "signals" / stage.name / shard.name, scalar))
     return tuple((path, names) for path, names in inputs if names)
 

@@ -38,7 +38,15 @@ TEXTS: list[str | None] = [
 
 def column_batch(texts: list[str | None]) -> pa.RecordBatch:
     ids = [doc_id("contract", str(TEXTS.index(t))) for t in texts]
-    return pa.RecordBatch.from_pydict({"doc_id": pa.array(ids, UUID), "text": pa.array(texts, pa.large_string())})
+    urls = [f"https://e{n % 3}.org/{n}" if n % 4 else None for n in range(len(texts))]
+    return pa.RecordBatch.from_pydict(
+        {
+            "doc_id": pa.array(ids, UUID),
+            "text": pa.array(texts, pa.large_string()),
+            "url": pa.array(urls, pa.string()),
+            "source": pa.array(["contract"] * len(texts)),
+        }
+    )
 
 
 def measured(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curator.errors import AccountError
 from curator.readers import documents_schema
 from curator.readers.documents import Reader, cut
 from curator.shards import aligned_batches, is_done, read_receipt, rebatch, task_key, write_parquet
-from curator.stages import Measure, Stage
+from curator.stages import Learner, Measure, Stage
 
 
 class Task(Protocol):
@@ -96,6 +97,7 @@ class StageTask:
     shard: str
     rows: int
     inputs: tuple[tuple[Path, tuple[str, ...]], ...]  # files of the shard and the columns wanted from each
+    learned: Path | None = None  # what the stage learned from the whole corpus
 
     @property
     def label(self) -> str:
@@ -109,7 +111,12 @@ class StageTask:
 
     def _key(self) -> str:
         receipts = [read_receipt(self.root, path) for path, _ in self.inputs]
-        return task_key(self.stage.fingerprint(), [None if r is None else r.sha256 for r in receipts])
+        parts = [self.stage.fingerprint(), [None if r is None else r.sha256 for r in receipts]]
+        return task_key(*parts, *([self._learned_sha()] if self.learned else []))
+
+    def _learned_sha(self) -> str:
+        receipt = read_receipt(self.root, self.learned) if self.learned else None
+        return receipt.sha256 if receipt else ""
 
     def done(self) -> bool:
         """True when the signals are there, measured by this stage on these inputs."""
@@ -120,7 +127,7 @@ class StageTask:
         write_parquet(self.root, self.path, self.stage.adds, self._measured(), self._key())
 
     def _measured(self) -> Iterator[pa.RecordBatch]:
-        measure = opened(self.stage)
+        measure = opened(self.stage, self.learned, self._learned_sha())
         wanted = self.stage.needs.names
         for batch in aligned_batches(self.inputs):
             yield checked(self.stage, batch, measure(batch.select(wanted)))
@@ -129,12 +136,12 @@ class StageTask:
 _OPEN: dict[str, Measure] = {}
 
 
-def opened(stage: Stage) -> Measure:
+def opened(stage: Stage, learned: Path | None = None, sha: str = "") -> Measure:
     """The stage's measure, loaded once in this process; the one before it is let go, so weights do not pile up."""
-    key = stage.fingerprint()
+    key = stage.fingerprint() + sha
     if key not in _OPEN:
         _OPEN.clear()
-        _OPEN[key] = stage.open()
+        _OPEN[key] = stage.open_with(pq.read_table(learned)) if isinstance(stage, Learner) and learned else stage.open()
     return _OPEN[key]
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,3 +61,31 @@ class Stage:
         return fingerprint(
             {"stage": self.name, "version": self.version, "settings": self.settings(), "weights": self.weights()}
         )
+
+
+@dataclass(frozen=True)
+class Learner(Stage):
+    """A stage that first looks at the whole corpus: what it learns there is a table, and each document is measured by it.
+
+    The table is a file of the run with a receipt; measuring stays row for row. Opened without a
+    corpus it measures by nothing learned.
+    """
+
+    def learn(self, batches: Iterable[tuple[pa.RecordBatch, Any]]) -> pa.Table:
+        """Learn from the columns of `needs` of all documents, in order.
+
+        Each batch comes with flags, one a row: whether the document counts, which copies of another do not.
+        """
+        raise NotImplementedError
+
+    def learned_nothing(self) -> pa.Table:
+        """What `learn` makes of no document."""
+        raise NotImplementedError
+
+    def open_with(self, learned: pa.Table) -> Measure:
+        """Return the measure by what was learned."""
+        raise NotImplementedError
+
+    def open(self) -> Measure:
+        """Return the measure by nothing learned."""
+        return self.open_with(self.learned_nothing())

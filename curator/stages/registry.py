@@ -17,6 +17,8 @@ STAGES: Final[dict[str, str]] = {
     "quality": "curator.stages.quality:Quality",
     "ngram": "curator.stages.ngram:CheapOrigin",
     "embed": "curator.stages.embed:Embed",
+    "paragraphs": "curator.stages.boilerplate:Paragraphs",
+    "boilerplate": "curator.stages.boilerplate:Boilerplate",
     "contamination": "curator.stages.contamination:Contamination",
     "ai_text": "curator.stages.ai_text:AiText",
     "hygiene": "curator.stages.hygiene:Hygiene",
