@@ -8,13 +8,12 @@ its first `WORDS_SEEN` words, lines and paragraphs, which bounds the workspace a
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from curator.kernels import kernel
 from curator.stages._text_classes import (
     BULLET,
     CLOSER,
@@ -106,11 +105,7 @@ _S33: Final = np.uint64(33)
 def jit(function: Kernel) -> Kernel:
     """Compile without the interpreter lock, cached on disk wherever a folder for that can be written."""
     # Kernels allocate nothing; counting references to their arrays at each call took a sixth of the time.
-    njit: Any = partial(numba.njit, nogil=True, _nrt=False)
-    try:
-        return cast(Kernel, njit(cache=True)(function))
-    except RuntimeError:  # numba found no folder it may write: compile anew in each process
-        return cast(Kernel, njit()(function))
+    return cast(Kernel, kernel(function, _nrt=False, error_model="python"))
 
 
 class Workspace(NamedTuple):

@@ -11,11 +11,11 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curator.kernels import kernel
 from curator.schema import field
 from curator.shipped import pinned, shipped
 from curator.stages import Measure, Stage
@@ -85,7 +85,7 @@ _SUFFIX_CODES: Final = np.array([[ord(c) for c in s[::-1].ljust(4, "\0")] for s 
 
 
 def _jit(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True)(function)
+    return kernel(function, error_model="python")
 
 
 @_jit
