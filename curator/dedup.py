@@ -58,9 +58,9 @@ NONE, EXACT, NEAR = 0, 1, 2
 KINDS: Final = ("none", "exact", "near")
 
 _ROUNDS: Final = 4  # each is paid for by new pairs only; the second already finds few
-_MAPPED_BYTES: Final = 64 << 20  # of shingle sets in memory at once
+_SEGMENTS: Final = 16  # of the file of shingle sets, two of which are mapped at once
+_SEGMENT_BYTES: Final = (1 << 20, 64 << 20)  # at least and at most
 _FEW_ROWS: Final = 512  # are fetched at once where nobody knows how long they are
-_AROUND_BYTES: Final = 64 << 10  # a touch maps its neighbourhood too
 
 
 def probability(jaccard: float, bands: int, rows: int) -> float:
@@ -322,7 +322,7 @@ def _link(buckets: _Buckets, graph: _Graph, params: DedupParams) -> tuple[_Nodes
     Repeated until nothing new is found, this leaves no two centres that share a bucket and are near
     (within the limits of `params`). Returns the clusters and how many places in buckets went uncompared.
     """
-    nodes = _draw(graph)
+    nodes = graph.drawn()
     capped = 0
     for _ in range(_ROUNDS):
         stays = np.ones(graph.documents, np.bool_)
@@ -393,6 +393,14 @@ class _Graph:
         self.threshold = params.threshold
         self.pairs = np.empty(0, np.uint64)  # ascending
         self.similarities = np.empty(0, np.float64)
+        self._drawn: tuple[int, _Nodes] | None = None
+
+    def drawn(self) -> _Nodes:
+        """The clusters, drawn anew if there are new edges."""
+        edges = int(np.count_nonzero(self.similarities >= self.threshold))
+        if self._drawn is None or self._drawn[0] != edges:
+            self._drawn = edges, _draw(self)
+        return self._drawn[1]
 
     def similarity(self, pairs: U64) -> F64:
         """Similarity of each pair; those not compared before are compared now."""
@@ -412,15 +420,31 @@ class _Graph:
         if len(self.pairs):
             unknown = self.pairs[np.minimum(place, len(self.pairs) - 1)] != new
             new, place = new[unknown], place[unknown]
+        if len(new) == 0:
+            return
         u, v = _ends(new)
         found = self._sets.jaccard(self._place[u], self._place[v])
-        self.similarities = np.insert(self.similarities, place, found)
-        self.pairs = np.insert(self.pairs, place, new)
+        self.pairs, self.similarities = _merged(self.pairs, self.similarities, place, new, found)
 
     def edges(self) -> tuple[U32, U32, F64]:
         """The pairs at or above the threshold, ascending by first and second end."""
         near = self.similarities >= self.threshold
         return *_ends(self.pairs[near]), self.similarities[near]
+
+
+@kernel
+def _merged(pairs: U64, values: F64, place: I64, new: U64, new_values: F64) -> tuple[U64, F64]:
+    """Insert new pairs, ascending, each before the place given; in a third of `np.insert`'s time."""
+    out, out_values = np.empty(len(pairs) + len(new), np.uint64), np.empty(len(pairs) + len(new), np.float64)
+    at = 0
+    for i in range(len(new) + 1):
+        end = place[i] if i < len(new) else len(pairs)
+        out[at + i : end + i] = pairs[at:end]
+        out_values[at + i : end + i] = values[at:end]
+        if i < len(new):
+            out[end + i], out_values[end + i] = new[i], new_values[i]
+        at = end
+    return out, out_values
 
 
 class _Sets:
@@ -443,21 +467,16 @@ class _Sets:
         out = np.zeros(len(first), np.float64)
         if len(first) == 0 or self._spill.size == 0:
             return out
+        segment = min(max(self._spill.size // _SEGMENTS, _SEGMENT_BYTES[0]), _SEGMENT_BYTES[1]) // 8
+        low, high = (self._begins[ends(first, second)] // segment for ends in (np.minimum, np.maximum))
+        blocks, pairs = (low << 32 | high).astype(np.uint64), np.arange(len(first), dtype=np.uint32)
+        sort_rows(blocks, pairs)
         memory = self._spill.map()
         sets = np.frombuffer(memory, np.uint64)
-        by_place = np.argsort(first)  # half of the reading goes through the file in order
-        for some in self._bounded(first[by_place], second[by_place]):
-            pairs = by_place[some]
-            out[pairs] = _jaccard(sets, self._begins, first[pairs], second[pairs])
+        for some in np.split(pairs, starts_of_runs(blocks)[1:]):  # pairs between two segments of the file
+            out[some] = _jaccard(sets, self._begins, first[some], second[some])
             memory.madvise(mmap.MADV_DONTNEED)  # or all that was touched would stay mapped
         return out
-
-    def _bounded(self, first: U32, second: U32) -> Iterator[slice]:
-        """Cut pairs so that what they touch of the file stays small."""
-        size = np.full(len(first), 2 * _AROUND_BYTES)
-        for place in (first, second):
-            size += 8 * (self._begins[place + 1] - self._begins[place])
-        return _cut(size, _MAPPED_BYTES, len(first))
 
 
 def _chunks(shingles: I32, params: DedupParams) -> Iterator[slice]:
@@ -516,7 +535,7 @@ def _close(graph: _Graph) -> _Nodes:
     pair runs between two stars, both ends are compared with the other's centre and the centres with
     each other; what passes is an edge more and the stars are drawn anew. Linear in the pairs.
     """
-    nodes = _draw(graph)
+    nodes = graph.drawn()
     for _ in range(_ROUNDS):
         star = np.empty(graph.documents, np.uint32)
         star[nodes.document] = nodes.centre
@@ -530,7 +549,7 @@ def _close(graph: _Graph) -> _Nodes:
         graph.similarity(_pairs(ask_u[distinct], ask_v[distinct]))
         if len(graph.pairs) == compared:
             break
-        nodes = _draw(graph)
+        nodes = graph.drawn()
     return nodes
 
 
