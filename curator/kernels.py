@@ -42,9 +42,14 @@ def kernel(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     return compiled
 
 
+def lean(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel that makes no array: counting references to those it gets would cost more than small ones do."""
+    return kernel(function, _nrt=False)
+
+
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function into each kernel that calls it, where a call would cost more than what it does."""
-    return kernel(function, forceinline=True)
+    """Compile a lean function into each kernel that calls it, where a call would cost more than what it does."""
+    return kernel(function, _nrt=False, forceinline=True)
 
 
 @functools.cache

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from curator.kernels import inlined, leading_zeros, load_8, store_8, trailing_zeros, word_bits
+from curator.kernels import inlined, leading_zeros, lean, load_8, store_8, trailing_zeros, word_bits
 from curator.kernels import kernel as kernel
 
 U8 = npt.NDArray[np.uint8]
@@ -162,12 +162,11 @@ _ALL: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _SPACE: Final = np.uint8(32)
 _MARGIN: Final = 80  # bytes that may be read from a place on: a block of 64, and a word of 16 at its end
 _LOWER: Final = np.uint64(0x2020_2020_2020_2020)  # makes ASCII letters small and leaves digits as they are
-_AS_IS: Final = np.uint64(0)
 # The first 0 … 8 bytes of eight, at 8 … 16; none of them before, all of them after.
 _FIRST: Final = np.array([(1 << 8 * min(max(n - 8, 0), 8)) - 1 for n in range(25)], np.uint64)
 
 
-@kernel
+@inlined
 def _decode(data: U8, at: int, stop: int) -> tuple[int, int]:
     """One code point and its length in bytes; never reads at or past `stop`, malformed bytes come out as U+FFFD."""
     lead = int(data[at])
@@ -187,7 +186,7 @@ def _decode(data: U8, at: int, stop: int) -> tuple[int, int]:
     return point, size
 
 
-@kernel
+@inlined
 def _class_of(point: int, classes: U8) -> int:
     if point < _PLANES:
         return int(classes[point])
@@ -218,63 +217,76 @@ def _ascii_words(data: U8, at: Any, stop: Any) -> tuple[Any, Any]:
     return words ^ (words << _ONE), done
 
 
-@kernel
-def _any_word(data: U8, at: Any, stop: Any, classes: U8, folds: U32, out: U8, to: Any) -> tuple[Any, Any]:
-    """Read one word of any script, and write it folded from out[to] on; up to eight bytes behind it are overwritten.
-
-    Returns where to go on reading and where the word written ends, which is `to` if a separator came first.
-    """
-    begin = to
-    own = False  # the word is a character of its own
-    while at < stop:
-        point, size = _decode(data, at, stop)
-        kind = _class_of(point, classes)
-        if to > begin and kind != MARK and kind != SILENT and (kind != LETTER or own):
-            break
-        here = at
-        at += np.uint64(size)
-        if kind == SEPARATOR:
-            break
-        if kind == SILENT or (kind == MARK and to == begin):
-            continue
-        own |= kind == OWN
-        if point < _PLANES:
-            folded = np.uint64(folds[point])
-            store_8(out, to, folded)
-            to += _EIGHT - (leading_zeros(folded) >> np.uint64(3))
-        else:
-            for i in range(size):
-                out[to + np.uint64(i)] = data[here + np.uint64(i)]
-            to += np.uint64(size)
-    return at, to
-
-
 @inlined
 def _hash_round(h: Any, eight: Any) -> Any:
     h = (h ^ eight) * _STEP
     return h ^ (h >> _HALF)
 
 
-@kernel
-def _hash_long(data: U8, at: Any, size: Any, case: Any) -> Any:
+@lean
+def _utf8_of(point: int) -> Any:
+    """UTF-8 of a character beyond plane 0, first byte lowest."""
+    high = (0xF0 | (point >> 18)) | (0x80 | ((point >> 12) & 0x3F)) << 8
+    return np.uint64(high | (0x80 | ((point >> 6) & 0x3F)) << 16 | (0x80 | (point & 0x3F)) << 24)
+
+
+@lean
+def _hash_long(data: U8, at: Any, size: Any) -> Any:
     h = _ZERO
     while size > _EIGHT:
-        h = _hash_round(h, load_8(data, at) | case)
+        h = _hash_round(h, load_8(data, at) | _LOWER)
         at += _EIGHT
         size -= _EIGHT
-    return _hash_round(h, (load_8(data, at) | case) & _FIRST[size + _EIGHT])
+    return _hash_round(h, (load_8(data, at) | _LOWER) & _FIRST[size + _EIGHT])
 
 
 @inlined
-def _hash_word(data: U8, at: Any, size: Any, case: Any) -> Any:
-    """Hash the word data[at:at + size], every byte or-ed with `case`; reads up to 16 bytes from `at` on, or a word's last 8."""
+def _hash_ascii(data: U8, at: Any, size: Any) -> Any:
+    """Hash the ASCII word data[at:at + size]; reads up to 16 bytes from `at` on, or a longer word's last 8."""
     if size <= _SIXTEEN:  # no loop: how long the next word is cannot be predicted
-        h = _hash_round(_ZERO, (load_8(data, at) | case) & _FIRST[size + _EIGHT])
-        return _hash_round(h, (load_8(data, at + _EIGHT) | case) & _FIRST[size])
-    return _hash_long(data, at, size, case)
+        h = _hash_round(_ZERO, (load_8(data, at) | _LOWER) & _FIRST[size + _EIGHT])
+        return _hash_round(h, (load_8(data, at + _EIGHT) | _LOWER) & _FIRST[size])
+    return _hash_long(data, at, size)
 
 
-@kernel
+@inlined
+def _any_word(data: U8, at: Any, stop: Any, classes: U8, folds: U32, out: U8, to: Any) -> tuple[Any, Any, Any]:
+    """Read one word of any script, and write it folded from out[to] on; up to eight bytes behind it are overwritten.
+
+    Returns where to go on reading, where the word written ends (`to` if a separator came first), and its hash.
+    """
+    begin = to
+    own = False  # the word is a character of its own
+    h, eight, filled = _ZERO, _ZERO, _ZERO  # the hash, and the bytes that wait to be taken into it
+    while at < stop:
+        point, size = _decode(data, at, stop)
+        kind = _class_of(point, classes)
+        if to > begin and kind != MARK and kind != SILENT and (kind != LETTER or own):
+            break
+        folded = np.uint64(folds[point]) if point < _PLANES else _utf8_of(point)
+        at += np.uint64(size)
+        if kind == SEPARATOR:
+            break
+        if kind == SILENT or (kind == MARK and to == begin):
+            continue
+        own |= kind == OWN
+        width = _EIGHT - (leading_zeros(folded) >> np.uint64(3))
+        store_8(out, to, folded)
+        to += width
+        eight |= folded << (filled << np.uint64(3))
+        filled += width
+        if filled >= _EIGHT:
+            h = _hash_round(h, eight)
+            filled -= _EIGHT
+            eight = folded >> ((width - filled) << np.uint64(3)) if filled else _ZERO
+    if filled:
+        h = _hash_round(h, eight)
+    if to - begin <= _EIGHT:
+        h = _hash_round(h, _ZERO)
+    return at, to, h
+
+
+@lean
 def _scan(
     offsets: I64, data: U8, valid: Bools, classes: U8, folds: U32, word: U8, hashes: U64, ends: I64
 ) -> None:  # fmt: skip
@@ -293,25 +305,23 @@ def _scan(
             at = stop
         while at < stop:
             done = _ZERO
-            if at < fast:
+            if at < fast and data[at] < 0x80 and data[at + _ONE] < 0x80:  # else seldom worth it
                 edges, done = _ascii_words(data, at, stop)
                 while edges:
                     first = trailing_zeros(edges)
                     edges &= edges - _ONE
                     size = trailing_zeros(edges) - first
                     edges &= edges - _ONE
-                    hashes[k] = _hash_word(data, at + first, size, _LOWER)
+                    hashes[k] = _hash_ascii(data, at + first, size)
                     k += _ONE
                 at += done
-            if at < stop and (done == _ZERO or data[at] >= 0x80):
-                at, end = _any_word(data, at, stop, classes, folds, word, _ZERO)
-                if end:
-                    hashes[k] = _hash_word(word, _ZERO, end, _AS_IS)
-                    k += _ONE
+            if done == _ZERO:
+                at, end, hashes[k] = _any_word(data, at, stop, classes, folds, word, _ZERO)
+                k += np.uint64(end > _ZERO)
         ends[row + 1] = k
 
 
-@kernel
+@lean
 def _normalise(
     offsets: I64, data: U8, valid: Bools, classes: U8, folds: U32, out: U8, ends: I64
 ) -> None:  # fmt: skip
@@ -326,7 +336,7 @@ def _normalise(
             at = stop
         while at < stop:
             done = _ZERO
-            if at < fast:
+            if at < fast and data[at] < 0x80 and data[at + _ONE] < 0x80:  # else seldom worth it
                 edges, done = _ascii_words(data, at, stop)
                 while edges:
                     first = trailing_zeros(edges)
@@ -339,8 +349,8 @@ def _normalise(
                     out[to] = _SPACE
                     to += _ONE
                 at += done
-            if at < stop and (done == _ZERO or data[at] >= 0x80):
-                at, end = _any_word(data, at, stop, classes, folds, out, to)
+            if done == _ZERO:
+                at, end, _ = _any_word(data, at, stop, classes, folds, out, to)
                 if end > to:
                     out[end] = _SPACE
                     to = end + _ONE

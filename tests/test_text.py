@@ -79,6 +79,41 @@ def test_both_kernels_agree_with_the_definition(rows: list[str | None], group_by
     assert hashes(column, group_bytes) == [[token_hash(word.encode()) for word in row] for row in expected]
 
 
+PIECES = [
+    "the ",
+    "Word",
+    " ",
+    "x" * 7,
+    "Y" * 8,
+    "z" * 9,
+    "q" * 17,
+    "w" * 70,
+    "don’t",
+    "café ",
+    ", ",
+    "\U00020000",
+    *EDGES,
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=80).map("".join), max_size=4))
+def test_texts_of_blocks_and_single_characters_agree_with_the_definition(rows: list[str]) -> None:
+    column = pa.array(rows, pa.large_string())
+    expected = [words_in_python(row) for row in rows]
+    assert words(column) == expected
+    assert hashes(column) == [[token_hash(word.encode()) for word in row] for row in expected]
+
+
+def test_every_code_point_agrees_with_the_definition() -> None:
+    points = [point for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
+    text = "".join(f"a{chr(point)}b " if point % 2 else f"{chr(point)}c" for point in points)
+    column = pa.array([text], pa.large_string())
+    expected = words_in_python(text)
+    assert words(column) == [expected]
+    assert hashes(column) == [[token_hash(word.encode()) for word in expected]]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.none(), texts), max_size=8), st.integers(0, 8), st.integers(0, 8))
 def test_slices_and_other_string_types_read_the_same(rows: list[str | None], first: int, count: int) -> None:

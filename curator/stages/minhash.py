@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from curator import schema
 from curator.errors import RecipeError
-from curator.kernels import kernel, lower_4, turn_8
+from curator.kernels import kernel, lean, lower_4, turn_8
 from curator.stages import Measure, Stage
 from curator.text import I64, U32, U64, Utf8, token_groups, token_hash, utf8_view
 
@@ -49,7 +49,7 @@ def shingle_hash(shingle: bytes) -> int:
     return shingle_hash64(shingle) >> 32
 
 
-@kernel
+@lean
 def _shingles(hashes: U64, at: int, count: int, ngram: int, out: U64) -> None:
     """64-bit hashes of the `count` shingles that begin with word `at`, to `out`.
 
