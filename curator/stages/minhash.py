@@ -123,10 +123,13 @@ def _sets(hashes: U64, ends: I64, ngram: int, out: U64, lengths: I64) -> int:
 
 @functools.cache
 def permutations(num_perm: int, seed: int) -> tuple[U32, U32]:
-    """Multipliers and increments of datasketch's affine32 permutations, zeros up to a multiple of 4.  # two uint32"""
-    import datasketch  # brings scipy, a second that commands without signatures need not wait
+    """Multipliers and increments of datasketch's affine32 permutations, zeros up to a multiple of 4.  # two uint32
 
-    a, b = datasketch.MinHash(num_perm=num_perm, seed=seed, scheme="affine32").permutations
+    Drawn as datasketch draws them, odd multipliers first, from numpy's frozen generator: importing it takes a second.
+    """
+    draws = np.random.RandomState(seed)
+    a = draws.randint(0, 1 << 31, num_perm, np.uint32) * np.uint32(2) + np.uint32(1)
+    b = draws.randint(0, 1 << 32, num_perm, np.uint32)
     padding = -num_perm % 4
     return np.pad(a, (0, padding)), np.pad(b, (0, padding))
 
