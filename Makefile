@@ -1,6 +1,7 @@
 # make demo    install, build the sample corpus, curate it
 # make test    install the test needs, run every test
 # make bench   speed and memory on 10,000 and 100,000 documents; MinHash beside datasketch
+# make bench-ingest  extractors beside one another, a 2 GB archive, 20,000 mutants (needs ../shared/data)
 # make bench-rules   what each rule drops of human text (needs ../shared/data)
 # make soak    kill a run twenty times, compare the bytes
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench bench-rules soak docs lint clean
+.PHONY: demo test bench bench-ingest bench-rules soak docs lint clean
 
 demo: data/sample/corpus.parquet
 	$(BIN)/curator filter data/sample/corpus.parquet -o demo-out
@@ -23,6 +24,11 @@ test: $(VENV)/.test
 bench: $(VENV)/.test data/sample/corpus.parquet
 	$(BIN)/python benchmarks/minhash.py
 	$(BIN)/python benchmarks/main_job.py
+
+bench-ingest: $(VENV)/.bench
+	$(BIN)/python benchmarks/extract.py --folds
+	$(BIN)/python benchmarks/fuzz.py --inputs 20000
+	$(BIN)/python benchmarks/ingest.py --gigabytes 2 --kills 10
 
 bench-rules: $(VENV)/.test
 	$(BIN)/python benchmarks/rules.py
@@ -47,6 +53,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	touch $@
+
+# readability-lxml in a command of its own: pip 23 cannot resolve it beside trafilatura
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	$(BIN)/pip install --quiet 'readability-lxml==0.9'
 	touch $@
 
 clean:

@@ -50,7 +50,7 @@ _GROUP_FILES: Final = 512
 _VERSION: Final = "ingest-1"
 _SCHEMA: Final = INGESTED.with_metadata(INGESTED_MARK)
 _ROBOTS: Final = pa.schema([("host", pa.string()), ("body", pa.large_string())])
-_LIBRARIES: Final = ("fastwarc", "resiliparse", "trafilatura", "publicsuffixlist", "protego")
+_LIBRARIES: Final = ("fastwarc", "resiliparse", "publicsuffixlist", "protego")
 
 
 @dataclass
