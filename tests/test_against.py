@@ -100,6 +100,7 @@ def test_against_brute_force(
         assert max(map(len, run.asked), default=0) <= 3
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 12), max_size=40), st.lists(st.integers(0, 12), max_size=40), st.integers(1, 9),
     st.integers(1, 4),

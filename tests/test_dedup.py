@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+from collections.abc import Callable
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,34 @@ def test_a_chain_of_near_duplicates_does_not_tie_its_ends() -> None:
     assert len(np.unique(found.cluster)) >= 400 / 5
 
 
+def test_what_changes_little_is_found_and_what_changes_much_is_not() -> None:
+    """The default settings on 150 documents of 300 words and a changed copy of each."""
+    rng = np.random.default_rng(12)
+    originals = [words(rng, 300) for _ in range(150)]
+    before, after = words(rng, 15), words(rng, 15)
+
+    def replaced(text: list[str], every: int) -> list[str]:
+        return [f"changed{i}" if i % every == 7 else word for i, word in enumerate(text)]
+
+    changes: dict[str, tuple[Callable[[list[str]], list[str]], float, float]] = {
+        "one word in front": (lambda t: ["first", *t], 1, 1),
+        "1 % replaced": (lambda t: replaced(t, 100), 1, 1),
+        "last 5 % cut": (lambda t: t[:285], 1, 1),
+        "paragraphs swapped": (lambda t: [*t[:50], *t[200:], *t[50:200]], 1, 1),
+        "boilerplate around it": (lambda t: [*before, *t, *after], 1, 1),
+        "case and punctuation": (lambda t: [", ".join(t).upper()], 1, 1),
+        "2.5 % replaced": (lambda t: replaced(t, 40), 0.86, 1),  # J = 0.76: the curve says 0.94, less 4 errors
+        "5 % replaced": (lambda t: replaced(t, 20), 0, 0),
+    }
+    for name, (change, least, most) in changes.items():
+        corpus = Corpus([" ".join(text) for text in [*originals, *map(change, originals)]])
+        found = corpus.clusters()
+        check(corpus, found, 0.75)
+        together = (found.cluster[:150] == found.cluster[150:]).mean()
+        assert least <= together <= most, name
+        assert found.report["largest"] <= 2, name
+
+
 def test_a_giant_cluster_is_one_cluster() -> None:
     rng = np.random.default_rng(4)
     base = words(rng, 300)
@@ -289,18 +318,6 @@ def test_bands_meet_as_often_as_the_curve_says() -> None:
         met = (hashes[:, ::2] == hashes[:, 1::2]).any(axis=0).mean()
         expected = probability(share / (2 - share), bands, rows)
         assert abs(met - expected) < 4 * (expected * (1 - expected) / pairs) ** 0.5 + 0.01
-
-
-def test_band_hashes_honour_slices_and_use_every_row_of_a_band() -> None:
-    values = np.arange(60, dtype=np.uint32)
-    signatures = pa.FixedSizeListArray.from_arrays(pa.array(values), 12)
-    whole = band_hashes(signatures, 3, 4)
-    assert (band_hashes(signatures.slice(1, 3), 3, 4) == whole[:, 1:4]).all()
-    for place in range(12):
-        changed = values.copy()
-        changed[place] += 1
-        other = band_hashes(pa.FixedSizeListArray.from_arrays(pa.array(changed), 12), 3, 4)
-        assert np.argwhere(other != whole).tolist() == [[place // 4, 0]]
 
 
 def test_the_curve() -> None:
