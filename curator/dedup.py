@@ -58,8 +58,9 @@ NONE, EXACT, NEAR = 0, 1, 2
 KINDS: Final = ("none", "exact", "near")
 
 _ROUNDS: Final = 4  # each is paid for by new pairs only; the second already finds few
-_SEGMENTS: Final = 16  # of the file of shingle sets, two of which are mapped at once
-_SEGMENT_BYTES: Final = (1 << 20, 64 << 20)  # at least and at most
+_SEGMENTS: Final = 32  # of the file of shingle sets; no more than four are mapped at once
+_SEGMENT_BYTES: Final = (1 << 20, 32 << 20)  # at least and at most
+_AROUND_BYTES: Final = 64 << 10  # a touch maps its neighbourhood too
 _FEW_ROWS: Final = 512  # are fetched at once where nobody knows how long they are
 
 
@@ -473,9 +474,13 @@ class _Sets:
         sort_rows(blocks, pairs)
         memory = self._spill.map()
         sets = np.frombuffer(memory, np.uint64)
+        mapped = 0
         for some in np.split(pairs, starts_of_runs(blocks)[1:]):  # pairs between two segments of the file
             out[some] = _jaccard(sets, self._begins, first[some], second[some])
-            memory.madvise(mmap.MADV_DONTNEED)  # or all that was touched would stay mapped
+            mapped += min(16 * segment, 2 * _AROUND_BYTES * len(some))
+            if mapped >= 16 * segment:
+                memory.madvise(mmap.MADV_DONTNEED)  # or all that was touched would stay mapped
+                mapped = 0
         return out
 
 
