@@ -45,6 +45,7 @@ _VERDICT = (
     "similarity",
     "survivor_similarity",
     "survivor",
+    "earlier_run",
     "stratum",
     "inclusion",
     "weight",

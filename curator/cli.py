@@ -93,6 +93,13 @@ def _columns(options: dict[str, Any]) -> Columns:
     help="Which documents the encoder sees: auto is all with a GPU, else the uncertain ones and a sample.",
 )
 @click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="RUN",
+    help="Earlier run: drop what it holds already, its documents survive.",
+)
+@click.option(
     "--decontaminate",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False),
@@ -109,6 +116,7 @@ def filter_(
     recipe: str,
     source: str | None,
     encoder: str,
+    against: tuple[Path, ...],
     decontaminate: tuple[str, ...],
     workers: int | None,
     quiet: bool,
@@ -128,7 +136,7 @@ def filter_(
     """
     out = out or _default_out(inputs[0], "curated")
     chosen = with_decontamination(with_encoder(load(recipe), encoder), decontaminate)
-    request = Request(inputs, out, chosen, _columns(options), source, workers)
+    request = Request(inputs, out, chosen, _columns(options), source, workers, against)
     summary = filter_corpus(request, Silent() if quiet else Console())
     _closing(out, summary, as_json)
 
@@ -328,7 +336,7 @@ def shares(out: Path, by: str, unit: str, as_json: bool) -> None:
     with open_audit(out) as con:
         found = rows_of(
             con,
-            "select * exclude (dimension, unit) from shares where dimension = ? and unit = ? order by stratum, case scope when 'input' then 0 when 'kept' then 1 else 2 end",
+            "select * exclude (dimension, unit) from shares where dimension = ? and unit = ? order by stratum, case scope when 'input' then 0 when 'unique' then 1 when 'kept' then 2 else 3 end",
             [by, unit],
         )
     if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,6 +204,53 @@ def _ids(column: pa.ChunkedArray) -> U64:
     return raw[2 * flat.offset : 2 * (flat.offset + len(flat))].reshape(-1, 2)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Fetches one column of some rows from a folder of shards, shard by shard, row group by row group."""
+
+    folder: Path
+    shards: Sequence[Shard]
+    column: str
+
+    def __call__(self, rows: I64) -> pa.Array:
+        """The values of `rows`, ascending."""
+        firsts = np.array([s.first for s in self.shards])
+        which = np.searchsorted(firsts, rows, side="right") - 1
+        parts = [p for i in np.unique(which) for p in self._of(self.shards[i], rows[which == i] - firsts[i])]
+        return pa.concat_arrays(parts) if parts else self._none()
+
+    def _of(self, shard: Shard, rows: I64) -> Iterator[pa.Array]:
+        first = 0
+        with pq.ParquetFile(self.folder / shard.name) as file:
+            for group in range(file.num_row_groups):
+                size = file.metadata.row_group(group).num_rows
+                inside = rows[(rows >= first) & (rows < first + size)] - first
+                if len(inside):
+                    column = file.read_row_group(group, columns=[self.column])[self.column]
+                    yield from column.take(pa.array(inside)).chunks
+                first += size
+
+    def _none(self) -> pa.Array:
+        kind = pq.read_schema(self.folder / self.shards[0].name).field(self.column).type if self.shards else pa.null()
+        return pa.array([], kind)
+
+
+def texts_of(root: Path, shards: Sequence[Shard]) -> Rows:
+    """Fetches texts; null in quarantine."""
+    return Rows(root / "documents", shards, "text")
+
+
+def shards_of(root: Path) -> list[Shard]:
+    """The shards of a run that has read its documents."""
+    found: list[Shard] = []
+    first = 0
+    for path in sorted((root / "documents").glob("*.parquet")):
+        rows = pq.read_metadata(path).num_rows
+        found.append(Shard(path.name, first, rows))
+        first += rows
+    return found
+
+
 def document_ids(root: Path, shards: Sequence[Shard]) -> U64:
     """The ids of all documents, in corpus order.  # [docs, 2] uint64"""
     return np.concatenate(
@@ -233,14 +280,15 @@ def repeated_ids(root: Path, shards: Sequence[Shard]) -> dict[int, int]:
     return counts
 
 
-def outcomes(judged: Judged, survivor: I64, included: Bools) -> npt.NDArray[np.uint8]:
+def outcomes(judged: Judged, survivor: I64, held: Bools, included: Bools) -> npt.NDArray[np.uint8]:
     """The one outcome of every document, as a position in `OUTCOMES`.  # [docs] uint8
 
-    A quarantined row stays so; then faults; then duplicates; what is left is drawn or not.
+    A quarantined row stays so; then faults; then duplicates, of this corpus or of what earlier runs hold; what is left
+    is drawn or not.
     """
     code = np.full(len(judged.ids), OUTCOMES.index("left_out"), dtype=np.uint8)
     code[included] = OUTCOMES.index("curated")
-    code[survivor != np.arange(len(survivor))] = OUTCOMES.index("duplicate")
+    code[held | (survivor != np.arange(len(survivor)))] = OUTCOMES.index("duplicate")
     code[~judged.faultless] = OUTCOMES.index("dropped")
     code[~judged.readable] = OUTCOMES.index("quarantined")
     return code

@@ -10,6 +10,7 @@ from typing import Any
 
 from curator import readers, sources, steps
 from curator.curation import Shard
+from curator.earlier import EarlierRun, earlier_runs, write_index
 from curator.engine.inline import InlineEngine
 from curator.engine.local import LocalEngine, default_workers
 from curator.errors import InputError
@@ -32,13 +33,16 @@ class Request:
     columns: Columns = dataclasses.field(default_factory=Columns)
     source: str | None = None
     workers: int | None = None
+    against: tuple[Path, ...] = ()  # folders of earlier runs
 
 
 def filter_corpus(request: Request, progress: Progress) -> dict[str, Any]:
     """Curate a corpus into `request.out` and return the run's summary; finished work is found by its receipts."""
     corpus = readers.corpus(_files(request, progress), request.columns)
     request.recipe.parsed_rules(corpus.extra)
-    with Workspace(request.out).claimed(steps.identity(request.recipe, corpus)) as work:
+    runs = earlier_runs(request.against)
+    against = {"against": [run.run_id for run in runs]} if runs else {}
+    with Workspace(request.out).claimed(steps.identity(request.recipe, corpus, **against)) as work:
         if (manifest := work.manifest()) is not None:
             progress.say(f"{request.out} holds this very run, finished; nothing to do")
             return dict(manifest["summary"])
@@ -47,7 +51,7 @@ def filter_corpus(request: Request, progress: Progress) -> dict[str, Any]:
             shards = steps.read(ctx, corpus, readers.shard_rows(corpus.rows))
             steps.measure(ctx, shards)
             engine.release()  # models held while the conductor decides would make its memory grow on top of theirs
-            return decide(ctx, shards)
+            return decide(ctx, shards, runs)
 
 
 def _files(request: Request, progress: Progress) -> list[Source]:
@@ -67,16 +71,18 @@ def _workers(request: Request) -> int:
     return request.workers or default_workers()
 
 
-def decide(ctx: steps.Context, shards: Sequence[Shard]) -> dict[str, Any]:
+def decide(ctx: steps.Context, shards: Sequence[Shard], runs: Sequence[EarlierRun] = ()) -> dict[str, Any]:
     """All that follows the measuring: verdicts, duplicates, shares, mixture, ledger, account, manifest."""
     judged = steps.judge(ctx, shards)
     clusters = steps.deduplicate(ctx, shards, judged.ids)
-    survivor = steps.choose(judged, clusters)
-    kept = judged.faultless & (survivor == steps.positions(judged))
+    held = steps.held(ctx, shards, runs)
+    survivor = steps.choose(judged, clusters, held)
+    kept = judged.faultless & (survivor == steps.positions(judged)) & ~held.mask
     mixture = steps.mix(ctx, judged, kept)
-    outcome = steps.outcomes(judged, survivor, mixture)
-    steps.write_ledger(ctx, shards, judged, clusters, survivor, outcome, mixture)
-    shares = steps.shares(ctx, judged, kept, mixture)
+    outcome = steps.outcomes(judged, survivor, held, mixture)
+    steps.write_ledger(ctx, shards, judged, clusters, survivor, held, outcome, mixture)
+    write_index(ctx.root, shards, kept, ctx.recipe.stages, ctx.recipe.dedup)
+    shares = steps.shares(ctx, judged, survivor, held, kept, mixture)
     return steps.finish(ctx, judged, clusters, outcome, shares, mixture)
 
 

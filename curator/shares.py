@@ -111,13 +111,15 @@ class Scope:
     name: str
     inside: Bools
     selected_from: Bools | None = None
+    as_a_whole: bool = False  # not by source, language, month or host
 
 
-def scopes(judged: Judged, kept: Bools, included: Bools) -> list[Scope]:
-    """Input, kept and mixture. A rule that reads the detector makes `kept` a selection by it, as a mixture always is."""
+def scopes(judged: Judged, unique: Bools, kept: Bools, included: Bools) -> list[Scope]:
+    """Input, what stands for itself or its cluster (as a whole only), kept and mixture. A rule that reads the detector makes `kept` a selection by it, as a mixture always is."""
     by_detector = any(column in DETECTOR for rule in judged.rules for column in rule.columns)
     return [
         Scope("input", judged.readable),
+        Scope("unique", judged.readable & unique, as_a_whole=True),
         Scope("kept", kept, judged.readable if by_detector else None),
         Scope("mixture", kept & included, judged.readable if by_detector else kept),
     ]
@@ -132,7 +134,7 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence, seed: int) ->
         "bytes": judged.text_bytes.astype(float),
     }
     for dimension, names, codes in dimensions(judged):
-        for scope in asked:
+        for scope in (s for s in asked if dimension == "all" or not s.as_a_whole):
             stratum = np.where(scope.inside, codes, -1)
             before = None if scope.selected_from is None else np.where(scope.selected_from, codes, -1)
             declared = {kind: _declared(judged, kind, stratum, len(names)) for kind in ("synthetic", "human")}

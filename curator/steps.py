@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator import alarms, audit, curation, mixture, prevalence, report_tables
+from curator import alarms, audit, curation, earlier, mixture, prevalence, report_tables
 from curator.curation import Judged, Mixed, Shard
 from curator.dedup import KINDS, Clusters, find_clusters, similarity_to_survivor
 from curator.dedup import VERSION as DEDUP_VERSION
 from curator.dedup import choose as choose_survivors
+from curator.earlier import EarlierRun, Held
 from curator.engine.base import Engine, ReadTask, StageTask, Task
 from curator.errors import InputError, RecipeError
 from curator.ids import fingerprint
@@ -190,24 +191,17 @@ def deduplicate(ctx: Context, shards: Sequence[Shard], ids: curation.U64) -> Clu
     if not {"exact", "minhash"} <= measured:
         return None
     path = ctx.root / "clusters.parquet"
-    receipts = [read_receipt(ctx.root, p) for shard in shards for p, _ in _signatures(ctx.root, shard)]
+    receipts = [read_receipt(ctx.root, p) for shard in shards for p, _ in earlier.signature_files(ctx.root, shard)]
     key = task_key(f"dedup-{DEDUP_VERSION}", dataclasses.asdict(ctx.recipe.dedup), [r and r.sha256 for r in receipts])
     ctx.progress.begin("dedup", len(ids), len(ids) if is_done(ctx.root, path, key) else 0)
     if not is_done(ctx.root, path, key):
-        batches = (b for shard in shards for b in aligned_batches(_signatures(ctx.root, shard)))
+        batches = earlier.signatures(ctx.root, shards)
         with _spill(ctx) as spill:
-            found = find_clusters(batches, ids, Texts(ctx.root, shards), ctx.recipe.dedup, spill)
+            found = find_clusters(batches, ids, curation.texts_of(ctx.root, shards), ctx.recipe.dedup, spill)
         _write_clusters(ctx.root, path, found, key)
         ctx.progress.advance(len(ids))
     ctx.progress.end()
     return _read_clusters(path)
-
-
-def _signatures(root: Path, shard: Shard) -> list[tuple[Path, list[str]]]:
-    return [
-        (root / "signals" / "exact" / shard.name, ["norm_hash"]),
-        (root / "signals" / "minhash" / shard.name, ["signature", "n_shingles"]),
-    ]
 
 
 _CLUSTERS = pa.schema([("cluster", pa.int64()), ("similarity", pa.float32()), ("kind", pa.uint8())])
@@ -228,34 +222,6 @@ def _read_clusters(path: Path) -> Clusters:
     return Clusters(cluster, similarity, kind, report)
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Fetches the texts of some rows from documents/, shard by shard, row group by row group."""
-
-    root: Path
-    shards: Sequence[Shard]
-
-    def __call__(self, rows: curation.I64) -> pa.LargeStringArray:
-        """The texts of `rows`, ascending; null in quarantine."""
-        firsts = np.array([s.first for s in self.shards])
-        which = np.searchsorted(firsts, rows, side="right") - 1
-        parts = [self._of(self.shards[i], rows[which == i] - firsts[i]) for i in np.unique(which)]
-        return pa.concat_arrays(parts) if parts else pa.array([], pa.large_string())
-
-    def _of(self, shard: Shard, rows: curation.I64) -> pa.LargeStringArray:
-        parts, first = [], 0
-        with pq.ParquetFile(self.root / "documents" / shard.name) as file:
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                inside = rows[(rows >= first) & (rows < first + size)] - first
-                if len(inside):
-                    parts.append(
-                        file.read_row_group(group, columns=["text"])["text"].take(pa.array(inside)).combine_chunks()
-                    )
-                first += size
-        return pa.concat_arrays([p.chunk(0) if isinstance(p, pa.ChunkedArray) else p for p in parts])
-
-
 def extra_of(root: Path, shards: Sequence[Shard]) -> pa.Schema:
     """The columns that travel through, as the documents hold them."""
     schema = pq.read_schema(root / "documents" / shards[0].name)
@@ -268,13 +234,19 @@ def judge(ctx: Context, shards: Sequence[Shard]) -> Judged:
     return curation.judge(ctx.root, shards, ctx.recipe.stages, rules)
 
 
-def choose(judged: Judged, clusters: Clusters | None) -> curation.I64:
-    """The row that stands for each row: its own, or that of its cluster's survivor."""
+def held(ctx: Context, shards: Sequence[Shard], runs: Sequence[EarlierRun]) -> Held:
+    """What earlier runs hold of this corpus."""
+    with _spill(ctx) as spill:
+        return earlier.held(ctx.root, shards, runs, ctx.recipe.stages, ctx.recipe.dedup, spill)
+
+
+def choose(judged: Judged, clusters: Clusters | None, held: Held) -> curation.I64:
+    """The row that stands for each row: its own, or that of its cluster's survivor; what earlier runs hold stands for none if others can."""
     if clusters is None:
         return positions(judged)
     return choose_survivors(
         clusters,
-        faultless=judged.faultless,
+        faultless=judged.faultless & ~held.mask,
         date=judged.date_us,
         dated=judged.dated,
         prob_synthetic=judged.prob_synthetic,
@@ -294,6 +266,7 @@ def write_ledger(
     judged: Judged,
     clusters: Clusters | None,
     survivor: curation.I64,
+    held: Held,
     outcome: Codes,
     mixed: Mixed,
 ) -> None:
@@ -301,8 +274,8 @@ def write_ledger(
     schema = ledger_schema(ctx.recipe.signals())
     repair = ctx.recipe.mixture.repair_steps
     columns, travelling = mixture_schema(schema, extra_of(ctx.root, shards), bool(repair))
-    alike = _alike(ctx, shards, clusters, survivor)
-    verdicts = _verdicts(judged, clusters, survivor, alike, outcome, mixed)
+    alike = np.where(held.mask, held.similarity, _alike(ctx, shards, clusters, survivor))
+    verdicts = _verdicts(judged, clusters, survivor, alike, held, outcome, mixed)
     tasks = [
         LedgerTask(ctx.root, s.name, s.rows, verdicts(i, s), _everything(ctx, s), schema, columns, travelling, repair)
         for i, s in enumerate(shards)
@@ -324,7 +297,7 @@ def _alike(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None, sur
     if clusters is None:
         return np.ones(len(survivor), np.float32)
     with _spill(ctx) as spill:
-        texts = Texts(ctx.root, shards)
+        texts = curation.texts_of(ctx.root, shards)
         return similarity_to_survivor(survivor, clusters, texts, ctx.recipe.dedup, spill=spill)
 
 
@@ -337,7 +310,13 @@ def _spill(ctx: Context) -> Iterator[Path]:
 
 
 def _verdicts(
-    judged: Judged, clusters: Clusters | None, survivor: curation.I64, alike: F32, outcome: Codes, mixed: Mixed
+    judged: Judged,
+    clusters: Clusters | None,
+    survivor: curation.I64,
+    alike: F32,
+    held: Held,
+    outcome: Codes,
+    mixed: Mixed,
 ) -> Callable[[int, Shard], pa.RecordBatch]:
     """A function that gives the verdict columns of one shard."""
     duplicate = outcome == OUTCOMES.index("duplicate")
@@ -345,6 +324,7 @@ def _verdicts(
     kept = left_out | (outcome == OUTCOMES.index("curated"))
     centre = positions(judged) if clusters is None else clusters.cluster
     clustered = np.zeros(len(outcome), dtype=bool) if clusters is None else clusters.kind != 0
+    stands = np.where(held.mask[:, None], held.ids, judged.ids[survivor])
     names = pa.array(OUTCOMES)
 
     def of(index: int, shard: Shard) -> pa.RecordBatch:
@@ -361,8 +341,9 @@ def _verdicts(
                 "cluster": uuids(judged.ids[centre[rows]]),
                 "duplicate_kind": kind,
                 "similarity": masked(similarity, clustered[rows], pa.float32()),
-                "survivor": uuids(judged.ids[survivor[rows]]),
-                "survivor_similarity": masked(alike[rows], clustered[rows], pa.float32()),
+                "survivor": uuids(stands[rows]),
+                "survivor_similarity": masked(alike[rows], clustered[rows] | held.mask[rows], pa.float32()),
+                "earlier_run": held.names(rows),
                 "stratum": pc.if_else(pa.array(kept[rows]), mixed.stratum.take(pa.array(mixed.cell[rows])), None),
                 "inclusion": masked(mixed.inclusion[rows], kept[rows], pa.float64()),
                 "weight": masked(mixed.weight[rows], mixed.included[rows], pa.float64()),
@@ -388,17 +369,14 @@ def _with_reasons(reasons: pa.ListArray, duplicate: curation.Bools, left_out: cu
 
 def adopt(ctx: Context, old: Path) -> list[Shard]:
     """Take over another run's documents and signals, and its clusters if they may be the same."""
-    shards, first = [], 0
-    for path in sorted((old / "documents").glob("*.parquet")):
-        rows = pq.read_metadata(path).num_rows
-        shards.append(Shard(path.name, first, rows))
-        first += rows
-        ctx.work.adopt(old, f"documents/{path.name}")
+    shards = curation.shards_of(old)
+    for shard in shards:
+        ctx.work.adopt(old, f"documents/{shard.name}")
         for stage in ctx.recipe.stages:
-            ctx.work.adopt(old, f"signals/{stage.name}/{path.name}")
-    ctx.work.adopt(old, "repeats.json")
-    if not (ctx.root / "clusters.parquet").exists() and (old / "clusters.parquet").exists():
-        ctx.work.adopt(old, "clusters.parquet")
+            ctx.work.adopt(old, f"signals/{stage.name}/{shard.name}")
+    for name in ("repeats.json", "clusters.parquet", "against.parquet"):
+        if not (ctx.root / name).exists() and (old / name).exists():
+            ctx.work.adopt(old, name)
     return shards
 
 
@@ -412,9 +390,9 @@ def same_weights(recipe: Recipe, identity: Mapping[str, Any]) -> None:
         )
 
 
-def outcomes(judged: Judged, survivor: curation.I64, mixed: Mixed) -> Codes:
+def outcomes(judged: Judged, survivor: curation.I64, held: Held, mixed: Mixed) -> Codes:
     """The one outcome of every document; they add up to the inputs."""
-    code = curation.outcomes(judged, survivor, mixed.included)
+    code = curation.outcomes(judged, survivor, held.mask, mixed.included)
     add_up(curation.counts(code), len(judged.ids))
     return code
 
@@ -518,10 +496,13 @@ def _spread(rows: curation.I64, values: npt.NDArray[Any], size: int) -> npt.NDAr
     return whole
 
 
-def shares(ctx: Context, judged: Judged, kept: curation.Bools, mixed: Mixed) -> pa.Table:
-    """Human and synthetic share of the input, of what was kept and of the mixture."""
+def shares(
+    ctx: Context, judged: Judged, survivor: curation.I64, held: Held, kept: curation.Bools, mixed: Mixed
+) -> pa.Table:
+    """Human and synthetic share of the input, without its duplicates, of what was kept and of the mixture."""
+    unique = (survivor == positions(judged)) & ~held.mask
     return share_table(
-        judged, scopes(judged, kept, mixed.included), evidence(judged, _anchors(ctx.recipe)), ctx.recipe.seed
+        judged, scopes(judged, unique, kept, mixed.included), evidence(judged, _anchors(ctx.recipe)), ctx.recipe.seed
     )
 
 

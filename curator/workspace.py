@@ -5,6 +5,9 @@ OUT/ingest/            what `curator ingest` would have made of sources that are
 OUT/documents/         what was read, one row for every input row
 OUT/signals/<stage>/   what each stage measured, row for row beside documents/
 OUT/clusters.parquet   duplicate clusters, row for row
+OUT/learned/           what stages learned from the whole corpus
+OUT/against.parquet    what earlier runs hold of it (--against), row for row
+OUT/kept.index         sorted hashes of the documents this run kept, for later runs
 OUT/ledger/            one row for every input row: signals, verdict, outcome
 OUT/mixture/           the curated documents
 OUT/audit.duckdb       the account in SQL

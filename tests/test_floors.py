@@ -33,6 +33,8 @@ FLOORS = [
         "decide",
         "dedup",
         "bands",
+        "against",
+        "earlier",
         "prevalence",
         "mixture",
         "repair",
