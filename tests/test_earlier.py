@@ -65,7 +65,9 @@ def test_a_month_is_curated_against_the_months_before(tmp_path: Path) -> None:
 def test_of_a_cluster_what_is_new_survives(tmp_path: Path) -> None:
     curated([LONG[0]], tmp_path / "may")
     nearer, farther = LONG[0].split(), LONG[0].split()
-    for n in range(len(nearer) // 24):  # of twelve shingles about one in each half differs: 0.83, and 0.69 from end to end
+    for n in range(
+        len(nearer) // 24
+    ):  # of twelve shingles about one in each half differs: 0.83, and 0.69 from end to end
         farther[24 * n + 7] = "otherwise"
         if n % 2:
             nearer[24 * n + 7] = "otherwise"

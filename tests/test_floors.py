@@ -34,6 +34,7 @@ FLOORS = [
         "dedup",
         "bands",
         "against",
+        "curve",
         "earlier",
         "prevalence",
         "mixture",
