@@ -2,6 +2,7 @@
 # make test    install the test needs, run every test
 # make bench   speed and memory on 10,000 and 100,000 documents; MinHash beside datasketch
 # make bench-ingest  extractors beside one another, a 2 GB archive, 20,000 mutants (needs ../shared/data)
+# make bench-dedup   signatures and whole runs beside peers, quality, growth to 10,000,000 documents
 # make bench-rules   what each rule drops of human text (needs ../shared/data)
 # make soak    kill a run twenty times, compare the bytes
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench bench-ingest bench-rules soak docs lint clean
+.PHONY: demo test bench bench-ingest bench-dedup bench-rules soak docs lint clean
 
 demo: data/sample/corpus.parquet
 	$(BIN)/curator filter data/sample/corpus.parquet -o demo-out
@@ -29,6 +30,11 @@ bench-ingest: $(VENV)/.bench
 	$(BIN)/python benchmarks/extract.py --folds
 	$(BIN)/python benchmarks/fuzz.py --inputs 20000
 	$(BIN)/python benchmarks/ingest.py --gigabytes 2 --kills 10
+
+bench-dedup: $(VENV)/.bench data/sample/corpus.parquet
+	$(BIN)/python benchmarks/dedup_peers.py --documents 100000
+	$(BIN)/python benchmarks/dedup_quality.py
+	$(BIN)/python benchmarks/dedup_scale.py
 
 bench-rules: $(VENV)/.test
 	$(BIN)/python benchmarks/rules.py

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from curator import __version__, account, shipped, sources, tables
 from curator.audit import open_audit, rows_of
+from curator.curve import curve_lines
 from curator.engine.local import default_workers
 from curator.errors import CuratorError, InputError
 from curator.guard import STOPPED
@@ -523,15 +524,20 @@ def score(source: str, recipe: str, encoder: str, text_column: str | None, id_co
 
 @main.command()
 @click.argument("recipe")
-def check(recipe: str) -> None:
+@click.option("--curve", is_flag=True, help="Print what its deduplication can see instead: the S-curve of its bands.")
+def check(recipe: str, curve: bool) -> None:
     """Check a recipe and print it back with every default spelled out.
 
     \b
     Example:
       curator check default
       curator check my-recipe.toml > full.toml
+      curator check default --curve
     """
     found = load(recipe)
+    if curve:
+        click.echo("\n".join(curve_lines(found.dedup)))
+        return
     click.echo(found.as_toml().rstrip())
     click.echo(
         f"# fingerprint {found.fingerprint()}: {len(found.stages)} stages, {len(found.rules)} rules, nothing wrong",
