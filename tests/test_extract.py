@@ -275,8 +275,6 @@ def test_the_weights_fit_what_is_measured() -> None:
 @pytest.fixture(scope="module")
 def train() -> ModuleType:
     """The training code: it also knows how to read the marked pages."""
-    for needed in ("trafilatura", "torch", "zstandard"):
-        pytest.importorskip(needed)
     sys.path.insert(0, str(MODEL))
     try:
         sys.modules.pop("train", None)

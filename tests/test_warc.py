@@ -297,13 +297,17 @@ def test_damage_costs_one_record_and_the_rest_goes_on(tmp_path: Path, data: list
     assert [read(path, r.cursor) for r in found] == [found[k + 1 :] for k in range(len(found))]
 
 
-@pytest.mark.parametrize("packing", PACKINGS)
-@pytest.mark.parametrize("cut", [1, 3, 9, 40, 100])
+# Cuts within the last frame, where that holds a record's beginning; those with a dictionary are hardly longer than 9 bytes.
+CLIPS = [
+    (packing, cut)
+    for packing in PACKINGS
+    for cut in (1, 3, 9, 40, 100)
+    if not packing.startswith(("gzip oddly", "gzip and", "zstd oddly")) and not ("dictionary" in packing and cut > 9)
+]
+
+
+@pytest.mark.parametrize(("packing", "cut"), CLIPS)
 def test_a_clipped_archive_loses_its_last_record_only(tmp_path: Path, packing: str, cut: int) -> None:
-    if packing.startswith(("gzip oddly", "gzip and", "zstd oddly")):
-        pytest.skip("its last frame holds no record's beginning")
-    if "dictionary" in packing and cut > 9:
-        pytest.skip("its frames are hardly longer")
     parts = [record(n) for n in range(4)]
     whole = PACKINGS[packing](parts)
     found = read(written(tmp_path, whole[:-cut]))
