@@ -20,6 +20,11 @@ TABLE_ROWS: Final = 5_000_000
 
 CONTENT_TABLES: Final = "select table_name from duckdb_tables() where not internal order by table_name"
 
+COLUMNS: Final = (
+    "select table_name, column_name, data_type, coalesce(comment, '') from duckdb_columns() "
+    "where not internal order by table_name, column_index"
+)
+
 
 def build(root: Path, ledger: pa.Schema, rows: int, tables: Mapping[str, tuple[str, pa.Table]]) -> str:
     """Write OUT/audit.duckdb in one atomic step and return the hash of what it holds.
@@ -85,6 +90,14 @@ def content_hash(con: duckdb.DuckDBPyConnection) -> str:
         ).fetchall()
         parts.append(f"{name}:{row}")
     return fingerprint(parts)
+
+
+def columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str, str]]]:
+    """Every table and view by name, its columns in order: name, SQL type, meaning (empty when nobody said)."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for table, *column in con.execute(COLUMNS).fetchall():
+        found.setdefault(table, []).append((column[0], column[1], column[2]))
+    return found
 
 
 def open_audit(root: Path) -> duckdb.DuckDBPyConnection:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from curator import __version__
 from curator.alarms import Alarm
@@ -14,6 +15,7 @@ from curator.curation import Judged
 from curator.decide import Rule
 from curator.recipe import Recipe
 from curator.schema import field
+from curator.shares import SHARES as ESTIMATED
 from curator.shipped import model_rows
 
 Table = tuple[str, pa.Table]
@@ -69,6 +71,9 @@ RULES = pa.schema(
         field("columns", pa.list_(pa.string()), "columns it reads"),
         field("fired", pa.int64(), "documents it fired on"),
     ]
+)
+SHARES = ESTIMATED.append(
+    field("coverage", pa.float64(), "n_judged / n: how much of the stratum the share speaks of; null when it is empty")
 )
 ALARMS = pa.schema(
     [
@@ -173,6 +178,14 @@ def rules(parsed: Sequence[Rule], judged: Judged) -> Table:
         for i, r in enumerate(parsed)
     ]
     return "rules of the recipe", _table(RULES, rows)
+
+
+def shares(estimated: pa.Table) -> Table:
+    """Shares with the part of each stratum that was judged."""
+    n, judged = (estimated[name].cast(pa.float64()) for name in ("n", "n_judged"))
+    coverage = pc.divide(judged, pc.if_else(pc.equal(n, 0), None, n))
+    rows = estimated.append_column(SHARES.field("coverage"), coverage).cast(SHARES)
+    return "human and synthetic share by scope, stratum and unit", rows
 
 
 def alarms(found: Sequence[Alarm]) -> Table:

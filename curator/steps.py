@@ -411,7 +411,7 @@ def finish(
         "rules": report_tables.rules(judged.rules, judged),
         "alarms": report_tables.alarms(found),
         "dedup": report_tables.dedup({} if clusters is None else clusters.report),
-        "shares": ("human and synthetic share by scope, stratum and unit", shares),
+        "shares": report_tables.shares(shares),
         "strata": ("cells of the mixture: what was kept, what was drawn", mixed.strata),
         "constraints": ("what the mixture had to hold, and what it holds", mixed.constraints),
     }
