@@ -4,6 +4,8 @@
 
     for sample in CuratedDataset("out", seed=1, rank=0, world=8):
         sample["text"], sample["doc_id"], sample["source"], sample["prob_synthetic"]
+    for batch in CuratedDataset("out").batches(1024):
+        batch["text"]  # Arrow, not Python: nothing is made for a document by itself
 
 Needs pyarrow and numpy only, and of the run only manifest.json and mixture/. torch is used
 where the caller has imported it, never imported from here.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +33,18 @@ from curator import ids
 from curator.errors import InputError
 
 I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
 Sample = dict[str, Any]
 
 STANDARD: Final = ("text", "doc_id", "source", "stratum", "prob_synthetic", "weight")
-WINDOW_ROWS: Final = 8192  # rows shuffled together, at most one row group over; part of what the order is
-WINDOW_BYTES: Final = 128 << 20  # and their uncompressed bytes: long documents may not fill the memory
+WINDOW_ROWS: Final = 8192  # rows that lie in memory to be mixed, about; part of what the order is
+WINDOW_BYTES: Final = 256 << 20  # and their uncompressed bytes: long documents may not fill the memory
+LANES: Final = (64, 32, 16, 8, 4, 2)  # powers of two, as worlds are; the most that the mixture has rows and groups for
+_LANE_GROUPS: Final = 8  # row groups a lane has at least: those at its two ends are read by its neighbours too
+_CLASSES: Final = 256  # distinct remainders of weights in one row group that are counted exactly
 _CHUNK: Final = 512  # samples turned into Python objects at once
-_STATE_FORMAT: Final = 1  # raise it when the order changes: an old state must not resume in a new order
+_BLOCK: Final = 2048  # rows gathered from the lanes at once, at least
+_STATE_FORMAT: Final = 2  # raise it when the order changes: an old state must not resume in a new order
 _DASHES: Final = (8, 13, 18, 23)  # of a UUID in its 36 letters
 _HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint8).reshape(256, 2)
 
@@ -45,14 +53,19 @@ class CuratedDataset:
     """Iterate over the curated documents of a finished run, each to exactly one rank, resumable at any document.
 
     The order is a pure function of position, seed, epoch and manifest: row groups are permuted
-    by a keyed hash and cut into windows of about `WINDOW_ROWS` rows, then the rows of a window are
-    permuted together, so memory holds one window. `shuffle=False` gives the order of the files.
-
-    A document of weight 2.3 is seen twice each epoch, and a third time in the 30 % of epochs (or
-    of such documents) that a hash of its id, the seed and the epoch chooses; all within one window.
+    by a keyed hash and cut into windows, the rows of a window are permuted together, and what comes of
+    that is cut into `lanes` equal lanes that are read side by side: sample number p of the epoch is the
+    next of lane p mod `lanes`. Memory holds one window a lane. `shuffle=False` gives the order of the files.
 
     Sample number p of the epoch goes to rank p mod `world`, and within the rank the torch
-    DataLoader worker processes take turns. Ranks may differ by one sample at the epoch's end.
+    DataLoader worker processes take turns. Ranks may differ by one sample at the epoch's end. A rank (or worker)
+    opens only the lanes that hold samples of its own: one in g, g the greatest common divisor of `lanes`
+    and ranks times workers. So let ranks times workers divide `lanes`, which by default is a power of two up
+    to 64 that fits the mixture; `lanes` is part of the order.
+
+    A document of weight 2.3 is seen twice each epoch, and a third time in 30 % of epochs. Which documents of
+    equal weight have their turn is drawn by a hash; how many is counted, in every row group and on through the
+    epochs, so that 10,000 documents of weight 0.0005 come to 5 an epoch, not to about 5.
 
     Iterating goes on from where the dataset stands. At the end of an epoch it stands at the
     beginning of the next: a second loop gives the documents again in another order.
@@ -74,6 +87,7 @@ class CuratedDataset:
         shuffle: bool = True,
         epoch: int = 0,
         columns: Sequence[str] | None = None,
+        lanes: int | None = None,
     ) -> None:
         """Open the run in folder `out`: reads the manifest and the footers of the mixture's files."""
         if not 0 <= rank < world:
@@ -85,8 +99,13 @@ class CuratedDataset:
         self.fingerprint = str(manifest["fingerprint"])
         self._files_hash = ids.fingerprint(entries)
         self._paths = _present(self.out, entries)
-        self._groups, available = _groups(self._paths)
-        self.columns = _wanted(columns, available, self.out)
+        self._groups, schema = _groups(self._paths)
+        self.columns = _wanted(columns, schema.names, self.out)
+        self._schema = pa.schema([schema.field(name) for name in self.columns if name in schema.names])
+        if lanes is not None and lanes > 1 and not shuffle:
+            raise InputError("shuffle=False gives the order of the files, which has one lane: leave lanes out")
+        self.lanes = _fitting(self._groups, self.shuffle) if lanes is None else _counting("lanes", lanes, least=1)
+        self._weighed: dict[int, _Weighed | None] | None = None
         self._epoch, self._position, self._turn = _counting("epoch", epoch), 0, 0
         self._plans: dict[int, _Plan] = {}
 
@@ -120,6 +139,7 @@ class CuratedDataset:
             "epoch": self._epoch,
             "position": min(self._position + _counting("taken", taken) * self.world, self._plan().total),
             "shuffle": self.shuffle,
+            "lanes": self.lanes,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -141,40 +161,105 @@ class CuratedDataset:
 
     def _same(self, state: Mapping[str, Any]) -> None:
         own = self.state_dict()
-        if missing := sorted(own.keys() - state.keys()):
-            raise InputError(f"no state of a CuratedDataset: it lacks {', '.join(missing)}")
         told = {
             "fingerprint": "another run: start without the state, or give the run it was made on",
             "files": "the same run written anew with other bytes: start without the state",
+            "format": "another order: it was made by another version of curator; start without it",
             "seed": "another order: make the dataset with the state's seed",
             "shuffle": "another order: make the dataset with the state's shuffle",
-            "format": "another order: it was made by another version of curator; start without it",
+            "lanes": "another order: make the dataset with the state's lanes",
         }
         for key, what in told.items():
-            if state[key] != own[key]:
+            if key in state and state[key] != own[key]:
                 raise InputError(f"the state has {key} {state[key]}, {self.out} has {own[key]}; it belongs to {what}")
+        if missing := sorted(own.keys() - state.keys()):
+            raise InputError(f"no state of a CuratedDataset: it lacks {', '.join(missing)}")
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples from where the dataset stands to the end of the epoch."""
         self._turn += 1
         return self._samples(self._turn, self._plan(), self._position)
 
+    def batches(self, size: int = 1024) -> Iterator[pa.RecordBatch]:
+        """Yield what iterating would, as Arrow batches of `size` rows: the fast way, nothing is turned into Python.
+
+        Same documents, order and position as the samples; the last batch of an epoch may be shorter. Columns that the
+        mixture lacks are left out; `doc_id` stays 16 bytes (Arrow's uuid).
+        """
+        self._turn += 1
+        return self._batches(self._turn, self._plan(), self._position, _counting("size", size, least=1))
+
     def _samples(self, turn: int, plan: _Plan, position: int) -> Iterator[Sample]:
-        stride, shard = self._share()
-        at = position + (shard - position) % stride
-        while at < plan.total:
-            window = int(np.searchsorted(plan.ends, at, side="right"))
-            table, order = self._window(plan, window)
-            begin = plan.ends[window - 1] if window else 0
-            picked = order[int(at - begin) :: stride]
-            for sample in itertools.chain.from_iterable(self._chunks(table, picked)):
+        stride, _ = self._share()
+        for block in self._blocks(plan, position, _CHUNK):
+            for sample in _samples(block, self.columns):
                 position += stride
                 if turn == self._turn:  # a loop left behind does not move the dataset
                     self._position = position if position < plan.total else plan.total
                 yield sample
-            at += len(picked) * stride
+        self._finish(turn, plan)
+
+    def _batches(self, turn: int, plan: _Plan, position: int, size: int) -> Iterator[pa.RecordBatch]:
+        stride, _ = self._share()
+        for block in self._blocks(plan, position, size):
+            position += stride * block.num_rows
+            if turn == self._turn:
+                self._position = min(position, plan.total)
+            yield block.combine_chunks().to_batches()[0]
+        self._finish(turn, plan)
+
+    def _finish(self, turn: int, plan: _Plan) -> None:
         if turn == self._turn:
             self._epoch, self._position = plan.epoch + 1, 0
+
+    def _blocks(self, plan: _Plan, position: int, size: int) -> Iterator[pa.Table]:
+        """Yield our samples from a position on in tables of exactly `size` rows; the last may be shorter."""
+        rest: list[pa.Table] = []
+        held = 0
+        for block in self._rounds(plan, position):
+            start = 0
+            while held + block.num_rows - start >= size:
+                part = block.slice(start, size - held)
+                yield pa.concat_tables([*rest, part]) if rest else part
+                start, rest, held = start + part.num_rows, [], 0
+            if start < block.num_rows:
+                rest.append(block.slice(start))
+                held += block.num_rows - start
+        if rest:
+            yield pa.concat_tables(rest)
+
+    def _rounds(self, plan: _Plan, position: int) -> Iterator[pa.Table]:
+        """Yield our samples from a position on, in their order, some rounds through our lanes at once."""
+        stride, shard = self._share()
+        first = position + (shard - position) % stride
+        ours = self.lanes // math.gcd(stride, self.lanes)
+        step = ours * stride // self.lanes  # of the samples of one lane, every how many is ours
+        lanes = [
+            _Lane(self._pieces(plan, at % self.lanes, at // self.lanes, step))
+            for at in range(first, first + stride * ours, stride)
+        ]
+        rounds = max(_BLOCK // ours, 64)
+        while True:
+            taken = [lane.take(rounds) for lane in lanes]
+            counts = [sum(part.num_rows for part in parts) for parts in taken]
+            if not any(counts):
+                return
+            found = pa.concat_tables([self._schema.empty_table(), *itertools.chain(*taken)], promote_options="default")
+            yield found if len(lanes) == 1 else found.combine_chunks().take(pa.array(_interleaved(counts)))
+
+    def _pieces(self, plan: _Plan, lane: int, first: int, step: int) -> Iterator[tuple[pa.Table, I64]]:
+        """Yield a lane's windows with the rows wanted of each: every step-th sample of the lane from the first on."""
+        short, longer = divmod(plan.total, self.lanes)
+        at = lane * short + min(lane, longer)
+        end = at + short + (lane < longer)
+        at += first
+        while at < end:
+            window = int(np.searchsorted(plan.ends, at, side="right"))
+            table, order = self._window(plan, window)
+            begin = int(plan.ends[window - 1]) if window else 0
+            picked = order[at - begin : end - begin : step]
+            at += len(picked) * step
+            yield table, picked
 
     def _share(self) -> tuple[int, int]:
         """Every how many samples one is ours, and which: ranks first, within a rank its torch workers."""
@@ -184,9 +269,10 @@ class CuratedDataset:
     def _window(self, plan: _Plan, window: int) -> tuple[pa.Table, I64]:
         """Read a window's row groups; returns the table and its rows in the order of the epoch, copies repeated."""
         groups = plan.windows[window]
-        table = self._read(groups, self.columns)
-        copies = self._copies(table, plan.epoch)
-        rows = np.repeat(np.arange(table.num_rows), copies)
+        tables = [self._read(np.array([group]), self.columns) for group in groups]
+        copies = [self._copies(table, plan.epoch, int(group)) for table, group in zip(tables, groups, strict=True)]
+        table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+        rows = np.repeat(np.arange(table.num_rows), np.concatenate(copies))
         if self.shuffle:
             rows = rows[_permutation(len(rows), self.seed, f"loader:rows:{plan.epoch}:{window}")]
         return table, rows
@@ -201,27 +287,41 @@ class CuratedDataset:
         ]
         return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
-    def _copies(self, table: pa.Table, epoch: int) -> I64:
-        """How often each row is seen this epoch: its weight's whole part, one more for a hash under the rest.  # [rows]"""
+    def _copies(self, table: pa.Table, epoch: int, group: int) -> I64:
+        """How often each row of a row group is seen this epoch: its weight's whole part, and what is drawn.  # [rows]"""
         if "weight" not in table.column_names:
             return np.ones(table.num_rows, np.int64)
-        weight = pc.fill_null(table["weight"].cast(pa.float64()), 1.0).to_numpy()
-        if not (np.isfinite(weight) & (weight >= 0)).all():
-            raise InputError(
-                f"{self.out} has weights below 0 or not finite in its mixture; try `curator verify {self.out}`"
-            )
-        whole = np.floor(weight)
-        rest = weight - whole
-        drawn: npt.NDArray[np.float64] = np.ones(len(rest))
-        if rest.any():
-            drawn = ids.unit_hash(_id_words(table["doc_id"]), self.seed, f"loader:copies:{epoch}")
-        copies: I64 = (whole + (drawn < rest)).astype(np.int64)
-        return copies
+        whole, rest = _parted(table["weight"], self.out)
+        if not rest.any():
+            return whole
+        drawn = ids.unit_hash(_id_words(table["doc_id"]), self.seed, f"loader:copies:{epoch}")
+        weighed = self._all_weighed()[group]
+        if weighed is None:
+            return whole + (drawn < rest)
+        for number, value in enumerate(weighed.rests):
+            members = np.flatnonzero(rest == value)
+            whole[members[np.argsort(drawn[members], kind="stable")]] += np.diff(self._counted(weighed, epoch, number))
+        return whole
 
-    def _chunks(self, table: pa.Table, picked: I64) -> Iterator[list[Sample]]:
-        """Turn the picked rows into samples, some hundreds at once."""
-        for start in range(0, len(picked), _CHUNK):
-            yield _samples(table.take(pa.array(picked[start : start + _CHUNK])), self.columns)
+    def _counted(self, weighed: _Weighed, epoch: int, number: int) -> I64:
+        """Extra copies that had come together before each member of a class, through files and epochs.  # [members+1]"""
+        value = weighed.rests[number]
+        begin = epoch * int(weighed.all[number]) + int(weighed.before[number])
+        start = ids.unit_hash(np.array([[value.view(np.uint64), 0]], np.uint64), self.seed, "loader:phase")[0]
+        counted: I64 = np.floor(start + value * (begin + np.arange(weighed.counts[number] + 1))).astype(np.int64)
+        return counted
+
+    def _all_weighed(self) -> dict[int, _Weighed | None]:
+        """Count the classes of equal remainder in every row group with weights that are not whole; read once."""
+        if self._weighed is None:
+            told = {int(group): self._told(int(group)) for group in np.flatnonzero(self._groups.copies < 0)}
+            self._weighed = _running(told)
+        return self._weighed
+
+    def _told(self, group: int) -> tuple[F64, I64] | None:
+        _, rest = _parted(self._read(np.array([group]), ("weight",))["weight"], self.out)
+        rests, counts = np.unique(rest[rest > 0], return_counts=True)
+        return (rests, counts) if len(rests) <= _CLASSES else None
 
     def _plan(self, epoch: int | None = None) -> _Plan:
         wanted = self._epoch if epoch is None else epoch
@@ -233,7 +333,7 @@ class CuratedDataset:
         order = np.arange(len(self._groups.rows))
         if self.shuffle:
             order = _permutation(len(order), self.seed, f"loader:groups:{epoch}")
-        windows = _windows(order, self._groups.rows, self._groups.size)
+        windows = _windows(order, self._groups.rows, self._groups.size, self.lanes)
         seen = self._seen(epoch)
         ends = np.cumsum([seen[window].sum() for window in windows], dtype=np.int64)
         return _Plan(epoch, windows, ends, int(ends[-1]) if len(ends) else 0)
@@ -243,7 +343,7 @@ class CuratedDataset:
         seen = self._groups.rows * np.maximum(self._groups.copies, 0)
         for group in np.flatnonzero(self._groups.copies < 0):
             table = self._read(np.array([group]), ("doc_id", "weight"))
-            seen[group] = self._copies(table, epoch).sum()
+            seen[group] = self._copies(table, epoch, int(group)).sum()
         return seen
 
     def as_torch(self) -> Any:
@@ -264,6 +364,38 @@ class _Groups(NamedTuple):
     rows: I64
     size: I64  # uncompressed bytes
     copies: I64  # whole weight that all rows share, by the statistics; -1 where they do not tell
+
+
+class _Weighed(NamedTuple):
+    """The remainders of weights in one row group: classes of equal ones.  # each [classes]"""
+
+    rests: F64
+    counts: I64  # documents of each in the group
+    before: I64  # and in the groups before it
+    all: I64  # and in the whole mixture
+
+
+class _Lane:
+    """Rows of a lane, taken any number at a time."""
+
+    def __init__(self, pieces: Iterator[tuple[pa.Table, I64]]) -> None:
+        self._pieces = pieces
+        self._table: pa.Table | None = None
+        self._rows: I64 = np.zeros(0, np.int64)
+
+    def take(self, n: int) -> list[pa.Table]:
+        """The next n rows in one table or several; fewer at the lane's end."""
+        taken = []
+        while n:
+            if not len(self._rows):
+                self._table = None  # let go of the old window before the next is read
+                self._table, self._rows = next(self._pieces, (None, self._rows))
+            if self._table is None:
+                break
+            now, self._rows = self._rows[:n], self._rows[n:]
+            taken.append(self._table.take(pa.array(now)))
+            n -= len(now)
+        return taken
 
 
 @dataclass(frozen=True)
@@ -320,19 +452,19 @@ def _present(out: Path, entries: Mapping[str, Mapping[str, Any]]) -> list[Path]:
     return paths
 
 
-def _groups(paths: Sequence[Path]) -> tuple[_Groups, list[str]]:
-    """Read the footers: all row groups that hold rows, and the names of all columns."""
+def _groups(paths: Sequence[Path]) -> tuple[_Groups, pa.Schema]:
+    """Read the footers: all row groups that hold rows, and the columns of all files."""
     found: list[tuple[int, int, int, int, int]] = []
-    available: dict[str, None] = {}
+    schemas: list[pa.Schema] = []
     for number, path in enumerate(paths):
         try:
             with pq.ParquetFile(path) as file:
-                footer, names = file.metadata, file.schema_arrow.names
+                footer, schema = file.metadata, file.schema_arrow.remove_metadata()
         except (OSError, pa.ArrowException) as error:
             raise InputError(
                 f"{path} cannot be read ({_line(error)}); see `curator verify {path.parent.parent}`"
             ) from error
-        available |= dict.fromkeys(names)
+        schemas.append(schema)
         weight = next((i for i in range(footer.num_columns) if footer.schema.column(i).path == "weight"), None)
         for inner in range(footer.num_row_groups):
             group = footer.row_group(inner)
@@ -340,7 +472,7 @@ def _groups(paths: Sequence[Path]) -> tuple[_Groups, list[str]]:
                 copies = 1 if weight is None else _common_weight(group.column(weight))
                 found.append((number, inner, group.num_rows, group.total_byte_size, copies))
     columns = np.array(found, dtype=np.int64).reshape(-1, 5).T
-    return _Groups(*columns), list(available)
+    return _Groups(*columns), pa.unify_schemas(schemas) if schemas else pa.schema([])
 
 
 def _common_weight(column: pq.ColumnChunkMetaData) -> int:
@@ -361,9 +493,9 @@ def _wanted(columns: Sequence[str] | None, available: Sequence[str], out: Path) 
     return (*STANDARD, *asked)
 
 
-def _counting(name: str, value: Any) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise InputError(f"{name} is {value!r}; it must be a whole number from 0")
+def _counting(name: str, value: Any, least: int = 0) -> int:
+    if not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}; it must be a whole number from {least}")
     return value
 
 
@@ -374,15 +506,60 @@ def _permutation(n: int, seed: int, purpose: str) -> I64:
     return np.argsort(ids.unit_hash(numbers, seed, purpose), kind="stable").astype(np.int64)
 
 
-def _windows(order: I64, rows: I64, size: I64) -> list[I64]:
+def _fitting(groups: _Groups, shuffle: bool) -> int:
+    """The most lanes that a mixture has rows, row groups and memory for; one where the order is that of the files."""
+    rows, size = int(groups.rows.sum()), int(groups.size.sum())
+
+    def fits(lanes: int) -> bool:
+        many = len(groups.rows) >= lanes * _LANE_GROUPS and rows >= lanes * WINDOW_ROWS
+        return many and lanes * size <= WINDOW_BYTES * len(groups.rows)
+
+    return next((lanes for lanes in LANES if shuffle and fits(lanes)), 1)
+
+
+def _windows(order: I64, rows: I64, size: I64, lanes: int = 1) -> list[I64]:
     """Cut the ordered row groups where a window is full: by rows, or by bytes for long documents."""
     cuts, filled, weighed = [], 0, 0
+    full, heavy = max(WINDOW_ROWS // lanes, 1), WINDOW_BYTES // lanes
     for place, group in enumerate(order):
-        if filled >= WINDOW_ROWS or (filled and weighed + size[group] > WINDOW_BYTES):
+        if filled >= full or (filled and weighed + size[group] > heavy):
             cuts.append(place)
             filled = weighed = 0
         filled, weighed = filled + rows[group], weighed + size[group]
     return np.split(order, cuts) if len(order) else []
+
+
+def _interleaved(counts: Sequence[int]) -> I64:
+    """Places in lanes laid end to end, in the order of taking turns.  # [sum of counts]"""
+    turn = np.concatenate([np.arange(count) for count in counts])
+    return np.argsort(turn, kind="stable").astype(np.int64)
+
+
+def _parted(column: pa.ChunkedArray, out: Path) -> tuple[I64, F64]:
+    """Part weights into whole numbers and remainders; no weight counts once.  # each [rows]"""
+    weight = pc.fill_null(column.cast(pa.float64()), 1.0).to_numpy()
+    if not (np.isfinite(weight) & (weight >= 0)).all():
+        raise InputError(f"{out} has weights below 0 or not finite in its mixture; try `curator verify {out}`")
+    whole = np.floor(weight)
+    return whole.astype(np.int64), weight - whole
+
+
+def _running(told: Mapping[int, tuple[F64, I64] | None]) -> dict[int, _Weighed | None]:
+    """Add up the classes of all row groups in the order of the files."""
+    total: dict[float, int] = {}
+    found: dict[int, _Weighed | None] = {}
+    for group, classes in told.items():
+        if classes is None:
+            found[group] = None
+            continue
+        rests, counts = classes
+        before = np.array([total.get(value, 0) for value in rests.tolist()], np.int64)
+        total.update(zip(rests.tolist(), (before + counts).tolist(), strict=True))
+        found[group] = _Weighed(rests, counts, before, before)
+    for group, weighed in found.items():
+        if weighed is not None:
+            found[group] = weighed._replace(all=np.array([total[value] for value in weighed.rests.tolist()], np.int64))
+    return found
 
 
 def _read_groups(out: Path, path: Path, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:

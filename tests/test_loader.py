@@ -477,3 +477,117 @@ def test_a_worker_resumes_its_own_state(run: Path) -> None:
     before = [text for worker, n in keep.items() for text, _ in by_worker[worker][:n]]
     after = [text for _, text, _ in told({worker: by_worker[worker][n - 1][1] for worker, n in keep.items()})]
     assert sorted(before + after) == sorted(texts(CuratedDataset(run, rank=1, world=2)))
+
+
+@pytest.fixture
+def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """203 documents in 30 row groups; 4 lanes are asked for, windows hold about 10 rows."""
+    monkeypatch.setattr(loader, "WINDOW_ROWS", 40)
+    return write_run(tmp_path / "wide", [90, 113])
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 8, 250])
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 6, 8])
+def test_lanes_change_no_rule_of_ranks(wide: Path, lanes: int, world: int) -> None:
+    whole = texts(CuratedDataset(wide, lanes=lanes))
+    assert sorted(whole) == sorted(numbered(203))
+    ranks = [CuratedDataset(wide, rank=rank, world=world, lanes=lanes) for rank in range(world)]
+    assert [texts(rank) for rank in ranks] == [whole[rank::world] for rank in range(world)]
+    for position in (0, 1, 77, 202, 203):
+        for rank in ranks:
+            rank.load_state_dict(rank.state_dict() | {"epoch": 0, "position": position})
+        assert sorted(itertools.chain(*map(texts, ranks))) == sorted(whole[position:])
+
+
+class Reading(CuratedDataset):
+    """Tells which row groups were read for samples."""
+
+    def _read(self, groups: Any, columns: Sequence[str]) -> pa.Table:
+        self.groups_read = getattr(self, "groups_read", [])
+        self.groups_read += [int(group) for group in groups]
+        return super()._read(groups, columns)
+
+
+@pytest.mark.parametrize(("lanes", "world", "share"), [(4, 4, 4), (4, 2, 2), (4, 1, 1), (4, 3, 1), (4, 8, 4)])
+def test_a_rank_reads_only_its_lanes(wide: Path, lanes: int, world: int, share: int) -> None:
+    groups = 30
+    for rank in range(world):
+        reading = Reading(wide, rank=rank, world=world, lanes=lanes)
+        assert len(texts(reading)) == len(CuratedDataset(wide, rank=rank, world=world))
+        # the windows (of two groups here) at the ends of a lane are read by its neighbour too
+        assert len(reading.groups_read) <= groups / share + 4 * lanes / share
+
+
+def test_lanes_fit_the_mixture(wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CuratedDataset(wide).lanes == 2  # 30 row groups, at least 8 a lane
+    assert CuratedDataset(wide, shuffle=False).lanes == 1
+    monkeypatch.setattr(loader, "WINDOW_ROWS", 200)
+    assert CuratedDataset(wide).lanes == 1
+    with pytest.raises(InputError, match="lanes is 0"):
+        CuratedDataset(wide, lanes=0)
+    with pytest.raises(InputError, match="leave lanes out"):
+        CuratedDataset(wide, lanes=2, shuffle=False)
+    with pytest.raises(InputError, match=r"lanes 4.*has 2"):
+        CuratedDataset(wide, lanes=2).load_state_dict(CuratedDataset(wide, lanes=4).state_dict())
+
+
+def test_the_state_of_an_older_curator_is_refused(run: Path) -> None:
+    old = {k: v for k, v in CuratedDataset(run).state_dict().items() if k != "lanes"} | {"format": 1}
+    with pytest.raises(InputError, match=r"format 1, .* has 2.*another version of curator"):
+        CuratedDataset(run).load_state_dict(old)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_batches_are_the_samples(wide: Path, lanes: int, size: int) -> None:
+    whole = texts(CuratedDataset(wide, lanes=lanes, rank=1, world=2))
+    dataset = CuratedDataset(wide, lanes=lanes, rank=1, world=2, columns=["votes"])
+    found: list[str] = []
+    for batch in dataset.batches(size):
+        assert batch.schema.names == [*STANDARD, "votes"]
+        assert batch.num_rows == min(size, len(whole) - len(found))
+        found += batch["text"].to_pylist()
+        fresh = CuratedDataset(wide, lanes=lanes, rank=1, world=2)
+        fresh.load_state_dict(dataset.state_dict())
+        if size > 1 or len(found) % 40 == 1:
+            assert texts(fresh) == whole[len(found) :]
+    assert found == whole
+    assert dataset.epoch == 1
+
+
+def test_batches_of_files_with_other_columns_have_one_schema(tmp_path: Path) -> None:
+    out = write_run(tmp_path / "out", [10, 10], group=5)
+    path = out / "mixture" / "000001.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["stratum", "votes"]), path)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["files"]["mixture/000001.parquet"]["bytes"] = path.stat().st_size
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    schemas = {str(batch.schema) for batch in CuratedDataset(out, columns=["votes"]).batches(3)}
+    assert len(schemas) == 1
+    assert sorted(texts(CuratedDataset(out))) == sorted(numbered(20))
+
+
+def test_a_weight_is_counted_exactly(tmp_path: Path) -> None:
+    """0.0005 gives 0.00050, 0.25 beside it 0.25000: in every epoch and in every row group to one document."""
+    weights = [0.0005 if i % 2 else 0.25 for i in range(8000)]
+    out = write_run(tmp_path / "out", [8000], weights, group=1000)
+    seen: Counter[str] = Counter()
+    for epoch in range(4):
+        once = Counter(texts(CuratedDataset(out, epoch=epoch, seed=9)))
+        rare = sum(count for text, count in once.items() if int(text.split()[1]) % 2)
+        assert (rare, sum(once.values())) == (2, 1002)
+        for group in range(8):
+            often = sum(count for text, count in once.items() if int(text.split()[1]) // 1000 == group)
+            assert 124 <= often <= 127
+        seen += once
+    odd = CuratedDataset(write_run(tmp_path / "odd", [1000], [0.0005] * 1000, group=100), seed=3)
+    assert [len(texts(odd)) for _ in range(6)] in ([0, 1] * 3, [1, 0] * 3)
+
+
+def test_weights_that_are_all_different_are_drawn_one_by_one(tmp_path: Path) -> None:
+    weights = [i / 1000 for i in range(1000)]
+    out = write_run(tmp_path / "out", [1000], weights, group=500)
+    sizes = [len(CuratedDataset(out, epoch=epoch)) for epoch in range(20)]
+    assert sizes == [len(texts(CuratedDataset(out, epoch=epoch))) for epoch in range(20)]
+    # 20 draws of standard deviation 12.9
+    assert np.mean(sizes) == pytest.approx(499.5, abs=12)
