@@ -1,0 +1,108 @@
+"""Values as the page shows them: numbers to the right, unknown as a dash, strangers' text on one harmless line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from curator.ledger import OUTCOMES
+from curator.report.queries import EXCERPT_CHARS
+
+UNKNOWN: Final = "–"
+_JOINERS: Final = "\u200c\u200d"  # written inside words of Persian, Indic scripts and emoji; they move nothing
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, whether it is a number, and the outcome whose colour it carries."""
+
+    text: str
+    number: bool = False
+    outcome: str | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading and how a row becomes a cell."""
+
+    heading: str
+    cell: Callable[[Mapping[str, Any]], Cell]
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption."""
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+
+def table(caption: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows as cells under their columns."""
+    return Table(caption, columns, [[column.cell(row) for column in columns] for row in rows])
+
+
+def line(text: Any) -> str:
+    """A stranger's text as one line: white space folded; control characters and those that turn text around spelled out."""
+    folded = " ".join(str(text).split())
+    return "".join(c if c.isprintable() or c in _JOINERS else repr(c)[1:-1] for c in folded)
+
+
+def excerpt(text: str | None) -> str:
+    """The beginning of a text, cut."""
+    if text is None:
+        return UNKNOWN
+    shown = line(text)
+    return shown if len(shown) <= EXCERPT_CHARS else shown[:EXCERPT_CHARS] + "…"
+
+
+def count(value: float | None) -> str:
+    """A whole number with its thousands set apart."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def share(value: float | None) -> str:
+    """A fraction as a percentage with one decimal; what rounds to nothing but is not nothing says so."""
+    if value is None:
+        return UNKNOWN
+    return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
+
+
+def figure(value: float | None) -> str:
+    """A measured number with four digits."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:,.4g}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval of fractions."""
+    return UNKNOWN if low is None or high is None else f"{share(low)} to {share(high)}"
+
+
+def text_column(heading: str, name: str) -> Column:
+    """A column of text; an outcome carries its colour."""
+
+    def cell(row: Mapping[str, Any]) -> Cell:
+        value = row.get(name)
+        shown = UNKNOWN if value is None else line(value)
+        return Cell(
+            shown if len(shown) <= EXCERPT_CHARS else shown[:EXCERPT_CHARS] + "…",
+            outcome=value if name == "outcome" and value in OUTCOMES else None,
+        )
+
+    return Column(heading, cell)
+
+
+def number_column(heading: str, of: str | Callable[[Mapping[str, Any]], Any], show: Callable[[Any], str]) -> Column:
+    """A column of numbers, by name or computed from the row."""
+    value = of if callable(of) else lambda row: row.get(of)
+    return Column(heading, lambda row: Cell(show(value(row)), number=True), number=True)
+
+
+def interval_column(heading: str, low: str, high: str) -> Column:
+    """A column of intervals."""
+    return Column(heading, lambda row: Cell(interval(row.get(low), row.get(high)), number=True), number=True)

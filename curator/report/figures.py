@@ -1,0 +1,301 @@
+"""Draw the page's figures as inline SVG without scripts: one look, colours by name, so that the page's style can turn them dark."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+
+from curator.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Drawn in these stand-ins; the SVG then says var(--name), and the style sheet decides for light, dark and paper.
+COLOURS: Final = {
+    "ink": "#000101",
+    "quiet": "#000102",
+    "rule": "#000103",
+    "curated": "#000104",
+    "left_out": "#000105",
+    "duplicate": "#000106",
+    "dropped": "#000107",
+    "quarantined": "#000108",
+    "before": "#000109",
+    "after": "#00010a",
+    "mark": "#00010b",
+    "shared": "#00010c",
+}
+LABEL_CHARS: Final = 34
+_WIDTH: Final = 10.0  # inches of 72 points; the page scales it
+_SVG: Final = "{http://www.w3.org/2000/svg}"
+_LINK: Final = "{http://www.w3.org/1999/xlink}href"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One colour of a figure: its name in the legend and its values, None where there is none."""
+
+    name: str
+    colour: str
+    values: Sequence[Any]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Matplotlib with the page's settings, whatever the user's are; texts are never read as formulas."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise InputError("the report is drawn by matplotlib; pip install 'corpus-curator[report]'") from error
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "curator",
+        "text.parse_math": False,
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.edgecolor": COLOURS["rule"],
+        "axes.labelcolor": COLOURS["quiet"],
+        "text.color": COLOURS["ink"],
+        "xtick.color": COLOURS["quiet"],
+        "ytick.color": COLOURS["quiet"],
+        "ytick.left": False,
+        "grid.color": COLOURS["rule"],
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+    }
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings)
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # the reader's browser has it
+        yield
+
+
+def _figure(name: str, title: str, description: str, height: float, draw: Callable[[Axes], None]) -> Markup:
+    with _quiet():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_axisbelow(True)
+        draw(axes)
+        return _inline(figure, name, title, description)
+
+
+def _inline(figure: Figure, name: str, title: str, description: str) -> Markup:
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    root = ElementTree.fromstring(out.getvalue())
+    _clean(root, name)
+    for tag, text in (("desc", description), ("title", title)):
+        said = ElementTree.Element(tag, {"id": f"{name}-{tag}"})
+        said.text = text
+        root.insert(0, said)
+    box = root.get("viewBox", "")
+    root.attrib.clear()
+    root.attrib |= {"viewBox": box, "role": "img", "aria-labelledby": f"{name}-title {name}-desc"}
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _clean(root: ElementTree.Element, name: str) -> None:
+    """Take out what would reach beyond the figure: metadata, a style for the whole page, ids that others have too."""
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag in (f"{_SVG}metadata", f"{_SVG}style"):
+                parent.remove(child)
+    for node in root.iter():
+        node.tag = node.tag.removeprefix(_SVG)
+        for key, value in list(node.attrib.items()):
+            del node.attrib[key]
+            node.attrib["href" if key == _LINK else key] = _attribute(key, value, name)
+
+
+def _attribute(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
+    if key == _LINK:
+        return value.replace("#", f"#{name}-", 1)
+    if key == "clip-path":
+        return value.replace("url(#", f"url(#{name}-")
+    return _themed(value) if key == "style" else value
+
+
+def _themed(style: str) -> str:
+    for name, colour in COLOURS.items():
+        style = style.replace(colour, f"var(--{name})")
+    return re.sub(r"font(?:-family)?:[^;]*'[^;]*(;|$)", "", style)
+
+
+def clipped(text: str, length: int = LABEL_CHARS) -> str:
+    """A label that leaves room for the figure."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def bars(
+    name: str,
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Series],
+    unit: str = "documents",
+    ends: Sequence[float] | None = None,
+) -> Markup:
+    """Horizontal bars, one a label from the top, the series stacked on one another.
+
+    ends: numbers to write at the bars' ends; without them the sums.
+    """
+
+    def draw(axes: Axes) -> None:
+        left = [0.0] * len(labels)
+        for one in series:
+            values = [float(v or 0) for v in one.values]
+            axes.barh(range(len(labels)), values, left=left, height=0.68, color=COLOURS[one.colour], label=one.name)
+            left = [a + b for a, b in zip(left, values, strict=True)]
+        _rows(axes, labels)
+        for i, (total, said) in enumerate(zip(left, ends or left, strict=True)):
+            axes.annotate(f"{said:,.0f}", (total, i), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.margins(x=0.08)
+        axes.set_xlim(left=0)
+        _counts(axes.xaxis, unit)
+        _legend(axes, len(series))
+
+    description = f"Bars of {unit} for {len(labels)} rows; the table beside it has every number."
+    return _figure(name, title, description, _height(len(labels), len(series) > 1), draw)
+
+
+def fractions(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+    """Horizontal bars that fill the width: what part of each row every series has."""
+
+    def draw(axes: Axes) -> None:
+        totals = [max(1.0, sum(float(s.values[i] or 0) for s in series)) for i in range(len(labels))]
+        left = [0.0] * len(labels)
+        for one in series:
+            parts = [float(v or 0) / t for v, t in zip(one.values, totals, strict=True)]
+            axes.barh(range(len(labels)), parts, left=left, height=0.68, color=COLOURS[one.colour], label=one.name)
+            left = [a + b for a, b in zip(left, parts, strict=True)]
+        _rows(axes, labels)
+        axes.set_xlim(0, 1)
+        _percent(axes.xaxis)
+        _legend(axes, len(series))
+
+    said = f"Parts of {len(labels)} rows that add up to 100 %; the table beside it has every number."
+    return _figure(name, title, said, _height(len(labels), True), draw)
+
+
+def intervals(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+    """A dot and its interval a row and series; values are (low, point, high) as fractions, or None for unknown.
+
+    The axis ends where the largest interval does.
+    """
+
+    def draw(axes: Axes) -> None:
+        step = 0.26
+        for k, one in enumerate(series):
+            shift = (k - (len(series) - 1) / 2) * step
+            known = [(i, v) for i, v in enumerate(one.values) if v is not None]
+            y = [i + shift for i, _ in known]
+            axes.hlines(y, [v[0] for _, v in known], [v[2] for _, v in known], color=COLOURS[one.colour], linewidth=2.4)
+            axes.plot([v[1] for _, v in known], y, "os"[k % 2], color=COLOURS[one.colour], label=one.name, markersize=6)
+        _rows(axes, labels)
+        top = max([0.05, *(v[2] for one in series for v in one.values if v is not None)])
+        axes.set_xlim(-0.01 * top, min(1.01, 1.06 * top))
+        _percent(axes.xaxis, "synthetic share, with the 95 % interval")
+        _legend(axes, len(series))
+
+    said = f"Synthetic shares with their intervals for {len(labels)} rows; the table beside it has every number."
+    return _figure(name, title, said, _height(len(labels), len(series) > 1, 0.4), draw)
+
+
+def over_time(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+    """Shares over months: a line with its band a series; None leaves a gap."""
+
+    def draw(axes: Axes) -> None:
+        for k, one in enumerate(series):
+            low, point, high = ([v[j] if v else float("nan") for v in one.values] for j in range(3))
+            axes.fill_between(range(len(labels)), low, high, color=COLOURS[one.colour], alpha=0.18, linewidth=0)
+            axes.plot(range(len(labels)), point, "os"[k % 2] + "-", color=COLOURS[one.colour], label=one.name)
+        every = max(1, len(labels) // 12)
+        axes.set_xticks(range(0, len(labels), every), labels[::every])
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        _percent(axes.yaxis, "synthetic share")
+        _legend(axes, len(series))
+
+    said = f"Synthetic share by month, {len(labels)} months, with 95 % bands; the table beside it has every number."
+    return _figure(name, title, said, 3.4, draw)
+
+
+def histogram(
+    name: str,
+    title: str,
+    edges: Sequence[float],
+    series: Sequence[Series],
+    axis: str,
+    marks: Sequence[tuple[float, str]] = (),
+    logarithmic: bool = False,
+) -> Markup:
+    """Counts between edges, each series drawn over the one before it on a logarithmic axis of counts.
+
+    edges: one more than the values; logarithmic: whether the edges are drawn so too. marks: (where, what it is).
+    """
+
+    def draw(axes: Axes) -> None:
+        for one in series:
+            tall = [max(float(v), 0.7) if v else 0.7 for v in one.values]
+            axes.stairs(tall, edges, baseline=0.7, fill=True, color=COLOURS[one.colour], label=one.name)
+        for i, (at, what) in enumerate(marks):
+            axes.axvline(at, color=COLOURS["mark"], linewidth=1.2, linestyle=("--", ":", "-.")[i % 3], label=what)
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=0.7)
+        axes.set_xlim(edges[0], edges[-1])
+        if logarithmic:
+            axes.set_xscale("log")
+            _counts(axes.xaxis, axis)
+        axes.set_xlabel(axis)
+        axes.grid(axis="y")
+        _counts(axes.yaxis, "documents (log scale)")
+        _legend(axes, len(series) + len(marks))
+
+    said = f"Histogram in {len(edges) - 1} bins on a logarithmic scale; the table beside it has every number."
+    return _figure(name, title, said, 3.4, draw)
+
+
+def _height(rows: int, legend: bool, each: float = 0.3) -> float:
+    return 0.7 + each * max(rows, 1) + (0.3 if legend else 0)
+
+
+def _rows(axes: Axes, labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(labels)), [clipped(label) for label in labels])
+    axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.grid(axis="x")
+
+
+def _legend(axes: Axes, entries: int) -> None:
+    if entries > 1:
+        axes.figure.legend(loc="outside upper left", ncols=5, handlelength=1.2)
+
+
+def _counts(axis: Any, label: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 or value == 0 else ""))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_label_text(label)
+
+
+def _percent(axis: Any, label: str = "") -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+    axis.set_label_text(label)

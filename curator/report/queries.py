@@ -1,0 +1,302 @@
+"""What the page asks of the account: each answer keeps the query, as anyone can repeat it with `curator sql`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curator.audit import rows_of
+from curator.decide import sealed
+from curator.errors import InputError
+
+SHOWN: Final = 20  # rows of a list before the rest is counted as "others"
+EXAMPLES: Final = 10  # documents on either side of a limit
+EXCERPT_CHARS: Final = 300
+
+OUTCOMES: Final = """\
+select outcome, count(*) as documents, coalesce(sum({words}), 0)::bigint as words
+from documents group by outcome order by outcome"""
+
+INPUTS_TOTAL: Final = "select count(*) as documents from documents"
+
+REASONS: Final = """\
+with ranked as (select *, row_number() over (order by documents desc, reason) as place from drop_counts)
+select case when place <= 20 then reason else 'others' end as reason,
+       sum(documents)::bigint as documents, sum(for_this_alone)::bigint as for_this_alone, count(*) as reasons
+from ranked group by 1, least(place, 21) order by least(place, 21)"""
+
+SOURCES: Final = """\
+with ranked as (select *, row_number() over (order by documents desc, source) as place from sources)
+select case when place <= 20 then source else 'others' end as source, count(*) as sources,
+       sum(documents)::bigint as documents, sum(quarantined)::bigint as quarantined, sum(dropped)::bigint as dropped,
+       sum(duplicate)::bigint as duplicate, sum(left_out)::bigint as left_out, sum(curated)::bigint as curated
+from ranked group by 1, least(place, 21) order by least(place, 21)"""
+
+WHOLE: Final = """\
+select scope, unit, n, n_judged, share, low, high, method, second, reason, warning, basis,
+       declared_human, declared_synthetic
+from shares where dimension = 'all'
+order by case unit when 'docs' then 0 when 'words' then 1 else 2 end,
+         case scope when 'input' then 0 when 'unique' then 1 when 'kept' then 2 else 3 end"""
+
+BY_DIMENSION: Final = """\
+select stratum,
+       max(n) filter (scope = 'input') as documents,
+       max(n_judged) filter (scope = 'input') as judged,
+       max(share) filter (scope = 'input') as share_before,
+       max(low) filter (scope = 'input') as low_before,
+       max(high) filter (scope = 'input') as high_before,
+       coalesce(max(n) filter (scope = 'mixture'), 0) as documents_after,
+       max(share) filter (scope = 'mixture') as share_after,
+       max(low) filter (scope = 'mixture') as low_after,
+       max(high) filter (scope = 'mixture') as high_after,
+       max(reason) filter (scope = 'input') as why_unknown,
+       max(reason) filter (scope = 'mixture') as why_unknown_after
+from shares where dimension = '{dimension}' and unit = 'docs'
+group by stratum order by {order} limit {limit}"""
+
+HOW_MANY: Final = (
+    "select count(distinct stratum) as strata from shares where dimension = '{dimension}' and unit = 'docs'"
+)
+
+PROBABILITIES: Final = """\
+select least(floor(prob_synthetic * 50)::int, 49) as bin,
+       count(*) as input, count(*) filter (outcome = 'curated') as mixture
+from documents where prob_synthetic is not null group by bin order by bin"""
+
+OPERATING: Final = """\
+select ai_path as path, count(*) as judged, count(*) filter (synthetic) as synthetic,
+       max(prob_synthetic) filter (not synthetic) as highest_human,
+       min(prob_synthetic) filter (synthetic) as lowest_synthetic
+from documents where prob_synthetic is not null group by ai_path order by ai_path"""
+
+DECLARED: Final = """\
+select declared_origin, count(*) as judged, count(*) filter (synthetic) as judged_synthetic,
+       count(*) filter (synthetic) / count(*) as rate
+from documents where synthetic is not null and declared_origin is not null
+group by declared_origin order by declared_origin"""
+
+ABSTAINED: Final = """\
+select ai_abstain as reason, count(*) as documents from documents
+where ai_abstain is not null group by ai_abstain order by documents desc, reason"""
+
+RATES: Final = "select name, what, figures from models where name in ('ai-text', 'quality', 'language') order by name"
+
+QUALITY: Final = """\
+select least(floor(quality * 40)::int, 39) as bin,
+       count(*) as input, count(*) filter (outcome = 'curated') as mixture
+from documents where quality is not null group by bin order by bin"""
+
+LENGTHS: Final = """\
+select greatest(0, floor(4 * log10(greatest(n_words, 1))))::int as bin,
+       count(*) as input, count(*) filter (outcome = 'curated') as mixture
+from documents where n_words is not null group by bin order by bin"""
+
+QUANTILES: Final = """\
+select scope, count({column}) as documents, min({column})::double as least,
+       quantile_disc({column}, 0.05)::double as p05, quantile_disc({column}, 0.25)::double as p25,
+       quantile_disc({column}, 0.5)::double as median, quantile_disc({column}, 0.75)::double as p75,
+       quantile_disc({column}, 0.95)::double as p95, max({column})::double as most
+from (select 'input' as scope, {column} from documents
+      union all select 'mixture', {column} from documents where outcome = 'curated')
+where {column} is not null group by scope order by scope"""
+
+STRATA: Final = """\
+select stratum, kept, expected, drawn, retention, synthetic_kept, synthetic_drawn
+from strata order by kept, stratum limit 20"""
+
+STRATA_TOTAL: Final = "select count(*) as strata, count(*) filter (drawn = 0 and kept > 0) as lost from strata"
+
+CLUSTERS: Final = """\
+select c.members, c.exact_members, c.removed, c.sources, c.min_similarity,
+       d.source, d.url, d.outcome, c.survivor::varchar as doc_id
+from clusters c left join documents d on d.doc_id = c.survivor
+order by c.members desc, c.cluster limit 10"""
+
+DEDUP: Final = "select name, value from dedup order by rowid"
+
+QUARANTINE: Final = """\
+select split_part(reason, ':', 1) as reason, count(*) as rows, count(distinct source) as sources,
+       min(path || ' row ' || "row") as first_example
+from quarantine group by 1 order by rows desc, 1 limit 20"""
+
+ALARMS: Final = "select kind, message from alarms order by rowid"
+
+CONSTRAINTS: Final = """\
+select name, target, expected, realised, slack, price, met, upper_share, unjudged from constraints order by name"""
+
+RULES: Final = 'select reason, sql, columns, fired from rules order by "position"'
+
+NEAR: Final = """\
+with near as (
+  (select 0 as side, * from documents where {column} {below} {number} and {column} <> 0
+   order by {column} desc, doc_id limit {limit})
+  union all
+  (select 1 as side, * from documents where {column} {above} {number} and {column} <> 0
+   order by {column}, doc_id limit {limit}))
+select {column}::double as value, list_contains(reasons, '{reason}') as fired, outcome, source, url,
+       doc_id::varchar as doc_id
+from near order by side, {column}, doc_id"""
+
+RUN: Final = """\
+select run_id, recipe, recipe_fingerprint, seed, curator_version, "rows", encoder_gate, encoder_documents,
+       redecided_from from runs"""
+
+RECIPE: Final = "select recipe_toml from runs"
+
+INPUTS: Final = 'select name, sha256, "rows", source from inputs order by name limit 20'
+
+INPUT_FILES: Final = "select count(*) as files from inputs"
+
+MODELS: Final = "select name, what, licence, sha256, figures from models order by name"
+
+STAGES: Final = 'select name, version, fingerprint, settings from stages order by "position"'
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of one query, with the query."""
+
+    sql: str
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A number that a rule compares one column with."""
+
+    reason: str
+    column: str
+    sign: str
+    number: str
+    alone: bool  # whether it is the rule's only limit
+
+
+@dataclass(frozen=True)
+class Account:
+    """A finished run as the page reads it: the tables it has, the columns of its documents, its texts."""
+
+    con: duckdb.DuckDBPyConnection
+    root: Path
+    tables: frozenset[str] = field(default=frozenset())
+    columns: frozenset[str] = field(default=frozenset())
+
+    @classmethod
+    def of(cls, con: duckdb.DuckDBPyConnection, root: Path) -> Account:
+        """Look at what the account holds; runs of other recipes and versions hold other parts."""
+        names = "table_name as name from duckdb_tables() where not internal union all select view_name from duckdb_views() where not internal"
+        tables = frozenset(row["name"] for row in rows_of(con, f"select {names}"))
+        found = rows_of(con, "select column_name as name from duckdb_columns() where table_name = 'documents'")
+        return cls(con, root, tables, frozenset(row["name"] for row in found))
+
+    def ask(self, sql: str) -> Answer:
+        """Run one query. Raises `InputError` when the account is damaged or of another layout."""
+        try:
+            return Answer(sql, rows_of(self.con, sql))
+        except duckdb.Error as error:
+            raise InputError(
+                f"{self.root}/audit.duckdb does not answer: {str(error).splitlines()[0]}; `curator verify {self.root}` says what is wrong"
+            ) from error
+
+    def has(self, table: str, *columns: str) -> bool:
+        """Whether the account has this table and its documents these columns."""
+        return table in self.tables and self.columns.issuperset(columns)
+
+    def texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """The first characters of the texts of these documents, by doc_id; quarantined rows have none."""
+        wanted = pa.array([bytes.fromhex(i.replace("-", "")) for i in sorted(set(ids))], pa.binary(16))
+        found: dict[str, str] = {}
+        for path in sorted((self.root / "documents").glob("*.parquet")) if len(wanted) else []:
+            found |= _texts_in(path, wanted)
+        return found
+
+    def limits(self) -> list[Limit]:
+        """Every number but 0 that a rule compares a column with, in the recipe's order."""
+        rules = self.ask(RULES).rows if self.has("rules") else []
+        with sealed() as con:
+            return [limit for rule in rules for limit in _limits(con, rule) if limit.column in self.columns]
+
+
+def _texts_in(path: Path, wanted: pa.Array) -> dict[str, str]:
+    try:
+        with pq.ParquetFile(path) as file:
+            ids = file.read(["doc_id"])["doc_id"].combine_chunks()
+            rows = pc.indices_nonzero(pc.is_in(ids, wanted))
+            if not len(rows):
+                return {}
+            texts = pc.utf8_slice_codeunits(file.read(["text"])["text"].take(rows), 0, 4 * EXCERPT_CHARS)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read: {error}; `curator verify` says what is wrong with the run") from error
+    pairs = zip(ids.take(rows).to_pylist(), texts.to_pylist(), strict=True)
+    return {_uuid(i): text for i, text in pairs if text is not None}
+
+
+def _uuid(name: bytes) -> str:
+    text = name.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+_SIGNS: Final = {
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_LESSTHANOREQUALTO": "≤",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_GREATERTHANOREQUALTO": "≥",
+}
+_TURNED: Final = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
+
+
+def _limits(con: duckdb.DuckDBPyConnection, rule: Mapping[str, Any]) -> list[Limit]:
+    ((text,),) = con.execute("select json_serialize_sql(?::varchar)", [f"select ({rule['sql']}\n)"]).fetchall()
+    found = list(dict.fromkeys(_comparisons(json.loads(text))))
+    return [Limit(rule["reason"], *parts, alone=len(found) == 1) for parts in found]
+
+
+def _comparisons(node: Any) -> Iterator[tuple[str, str, str]]:
+    if isinstance(node, dict):
+        if node.get("class") == "COMPARISON" and node.get("type") in _SIGNS:
+            yield from _comparison(node)
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            yield from _comparisons(part)
+
+
+def _comparison(node: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    sign = _SIGNS[node["type"]]
+    for side, other, seen in (("left", "right", sign), ("right", "left", _TURNED[sign])):
+        column, number = _column(node[side]), _number(node[other])
+        if column and number:
+            yield column, seen, number
+
+
+def _column(node: Mapping[str, Any]) -> str | None:
+    if node.get("type") == "OPERATOR_COALESCE":
+        node = node["children"][0]
+    names = node.get("column_names") or []
+    return str(names[0]) if len(names) == 1 else None
+
+
+def _number(node: Mapping[str, Any]) -> str | None:
+    text = str((node.get("literal") or {}).get("text", ""))
+    try:
+        return (
+            text if float(text) != 0 else None
+        )  # comparisons with 0 guard against empty texts; nothing lies near them
+    except ValueError:
+        return None
+
+
+def near(limit: Limit) -> str:
+    """The query for the documents closest to a limit, on both sides; a value of 0 is near nothing."""
+    column = '"' + limit.column.replace('"', '""') + '"'
+    reason = limit.reason.replace("'", "''")
+    below, above = ("<", ">=") if limit.sign in "<≥" else ("<=", ">")
+    return NEAR.format(column=column, number=limit.number, reason=reason, limit=EXAMPLES, below=below, above=above)
