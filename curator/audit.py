@@ -20,9 +20,20 @@ TABLE_ROWS: Final = 5_000_000
 
 CONTENT_TABLES: Final = "select table_name from duckdb_tables() where not internal order by table_name"
 
+# A view beyond `TABLE_ROWS` finds its files by the variable `run`, the run's folder; where none is set, by the working
+# folder. A relative name alone would read the ledger of whatever run lies there.
+LEDGER: Final = "read_parquet(coalesce(getvariable('run') || '/', '') || 'ledger/*.parquet')"
+
+# Folders of a run that a query may read beside the database, with the view that shows them.
+BESIDE: Final = {
+    "ledger": None,
+    "mixture": ("mixture", "the curated documents with their texts; read from mixture/"),
+    "documents": ("texts", "what was read, with texts and the columns that travel through; read from documents/"),
+}
+
 COLUMNS: Final = (
     "select table_name, column_name, data_type, coalesce(comment, '') from duckdb_columns() "
-    "where not internal order by table_name, column_index"
+    "where not internal and database_name <> 'temp' order by table_name, column_index"
 )
 
 
@@ -52,8 +63,8 @@ def _documents(con: duckdb.DuckDBPyConnection, root: Path, ledger: pa.Schema, ro
         con.execute("create table documents as from read_parquet(?)", [paths])
         kind = "TABLE"
     else:
-        con.execute(f"set file_search_path = {_literal(str(root.resolve()))}")
-        con.execute("create view documents as from read_parquet('ledger/*.parquet')")
+        con.execute(f"set variable run = {_literal(str(root.resolve()))}")
+        con.execute(f"create view documents as from {LEDGER}")
         kind = "VIEW"
     con.execute(f"comment on {kind} documents is 'one row for every input row: what was measured, decided and done'")
     _comment(con, "documents", ledger)
@@ -103,6 +114,8 @@ def columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str, st
 def open_audit(root: Path) -> duckdb.DuckDBPyConnection:
     """Open the account for reading, locked down: no writes, no files but the run's own, no network, no settings.
 
+    Beside the account's tables, `mixture` and `texts` show the run's files of those names while they lie there.
+
     Raises `InputError` when there is no account to open.
     """
     path = root / "audit.duckdb"
@@ -114,16 +127,41 @@ def open_audit(root: Path) -> duckdb.DuckDBPyConnection:
             read_only=True,
             config={"autoload_known_extensions": False, "autoinstall_known_extensions": False},
         )
-        if con.execute("select current_setting('lock_configuration')").fetchall() == [(True,)]:
-            return con  # opened twice in one process, as `diff` of a run with itself does: DuckDB shares the settings
-        con.execute("set timezone = 'UTC'")
-        con.execute(f"set allowed_directories = [{_literal(str((root / 'ledger').resolve()) + '/')}]")
-        con.execute(f"set file_search_path = {_literal(str(root.resolve()))}")
-        con.execute("set enable_external_access = false")
-        con.execute("set lock_configuration = true")
+        _beside(con, root.resolve())
     except duckdb.Error as error:
         raise InputError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
     return con
+
+
+def _beside(con: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Show the run's own Parquet files that hold texts as views of the connection, and let it reach no others."""
+    con.execute(f"set variable run = {_literal(str(root))}")
+    if con.execute("select current_setting('lock_configuration')").fetchall() == [(False,)]:
+        con.execute("set timezone = 'UTC'")
+        con.execute(f"set allowed_directories = [{', '.join(_literal(f'{root / name}/') for name in BESIDE)}]")
+        con.execute("set enable_external_access = false")
+        con.execute("set lock_configuration = true")  # for all connections of this process to this file
+    for folder, view in BESIDE.items():
+        if view is not None and any((root / folder).glob("*.parquet")):
+            name, comment = view
+            con.execute(f"create temp view {name} as from read_parquet({_literal(f'{root / folder}/*.parquet')})")
+            con.execute(f"comment on view {name} is {_literal(comment)}")
+
+
+def ask(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
+    """Answer one question that somebody typed; anything that could write raises `duckdb.PermissionException`.
+
+    A read-only database does not keep COPY from writing files: what may be read beside it could be overwritten.
+    """
+    statements = con.extract_statements(sql)
+    if len(statements) != 1:
+        raise duckdb.PermissionException(f"one statement at a time, not {len(statements)}")
+    kind = statements[0].type
+    if kind != duckdb.StatementType.SELECT:
+        raise duckdb.PermissionException(
+            f"the account is read-only: {kind.name} is disabled by configuration; ask with SELECT, FROM, DESCRIBE or SUMMARIZE"
+        )
+    return con.sql(sql)
 
 
 def rows_of(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:

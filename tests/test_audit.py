@@ -3,7 +3,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from curator.audit import columns, open_audit, rows_of
+from curator.audit import ask, columns, open_audit, rows_of
 from tests.conftest import Finished
 
 TABLES = {
@@ -26,7 +26,7 @@ def test_every_table_view_and_column_says_what_it_is(con: duckdb.DuckDBPyConnect
     found = columns(con)
     assert set(found) >= TABLES
     assert [(t, c) for t, held in found.items() for c, _, meaning in held if not meaning] == []
-    named = "select {0}_name, comment from duckdb_{0}s() where not internal"
+    named = "select {0}_name, comment from duckdb_{0}s() where not internal and database_name <> 'temp'"
     comments = [row for kind in ("table", "view") for row in con.execute(named.format(kind)).fetchall()]
     assert {name for name, _ in comments} == set(found) and all(comment for _, comment in comments)
 
@@ -74,3 +74,42 @@ def test_a_share_says_how_much_of_its_stratum_it_speaks_of(con: duckdb.DuckDBPyC
     assert (
         0 < one(con, "select coverage from shares where scope = 'input' and dimension = 'all' and unit = 'docs'")[0] < 1
     )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy rules to '{out}/mixture/x.parquet'",
+        "explain analyze copy rules to '{out}/mixture/x.parquet'",
+        "copy rules to '{out}/audit.duckdb'",
+        "export database '{out}/mixture'",
+        "prepare p as copy rules to '{out}/mixture/x.parquet'",
+        "select 1; copy rules to '{out}/mixture/x.parquet'",
+        "create temp table x as select 1",
+        "set variable run = '/etc'",
+        "attach '{out}/audit.duckdb' as a",
+        "",
+    ],
+)
+def test_a_question_cannot_write(finished_run: Finished, query: str) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished_run.out.rglob("*")}
+    with (
+        open_audit(finished_run.out) as con,
+        pytest.raises(duckdb.PermissionException, match=r"read-only|one statement"),
+    ):
+        ask(con, query.format(out=finished_run.out))
+    assert {p: p.stat().st_mtime_ns for p in finished_run.out.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["select 1", "from rules", "describe rules", "summarize rules", "show tables", "with x as (select 1) from x;"],
+)
+def test_a_question_is_answered(con: duckdb.DuckDBPyConnection, query: str) -> None:
+    assert len(ask(con, query).fetchall()) > 0
+
+
+def test_the_account_opened_twice_shows_its_texts_twice(finished_run: Finished) -> None:
+    for query in ("from texts", "from mixture", "from documents"):
+        with open_audit(finished_run.out) as one_, open_audit(finished_run.out) as two:
+            assert len(ask(one_, query).fetchall()) == len(ask(two, query).fetchall()) > 20
