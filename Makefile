@@ -34,7 +34,7 @@ bench-ingest: $(VENV)/.bench
 bench-dedup: $(VENV)/.bench data/sample/corpus.parquet
 	$(BIN)/python benchmarks/dedup_peers.py --documents 100000
 	$(BIN)/python benchmarks/dedup_quality.py
-	$(BIN)/python benchmarks/dedup_scale.py
+	$(BIN)/python benchmarks/dedup_scale.py 100000 1000000 10000000
 
 bench-rules: $(VENV)/.test
 	$(BIN)/python benchmarks/rules.py
