@@ -1,0 +1,132 @@
+"""Every query of docs/queries.md, as it is printed there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from curator import audit, run
+from curator.progress import Silent
+from curator.recipe import from_dict
+from curator.run import Request, filter_corpus
+from tests.conftest import ROOT, Finished
+from tests.corpus import prose
+from tests.test_ingest import record, warc
+from tests.test_run import CHEAP
+
+PAGE = re.compile(r"^### (\d+)\. .*?\n\n```sql( plain)?\n(.*?)```", re.M | re.S)
+FOUND = {
+    int(n): (sql.strip(), bool(plain)) for n, plain, sql in PAGE.findall((ROOT / "docs/queries.md").read_text("utf-8"))
+}
+
+# What each query gives: its columns, and how many rows at least.
+PINNED = {
+    1: ("source scope n coverage human human_low human_high method reason", 9),
+    2: ("month n coverage synthetic low high warning reason", 14),
+    3: ("unit scope n synthetic low high second method", 12),
+    4: ("source declared_origin documents judged flagged flagged_fraction", 3),
+    5: ("source origin documents words", 4),
+    6: ("reason documents for_this_alone when", 4),
+    7: ("one other documents", 1),
+    8: ("reason source fired for_this_alone of_source", 3),
+    9: ("doc_id source record_id n_words outcome reasons", 20),
+    10: ("path reason rows first_row", 1),
+    11: ("doc_id record_id outcome reason when survivor", 1),
+    12: ("members removed sources min_similarity survivor_source survivor_date outcome survivor", 9),
+    13: ("one other clusters pairs near_clusters", 2),
+    14: ("cluster members outcomes sources", 0),
+    15: ("stratum kept left_out left_out_fraction mean_prob_left_out mean_prob_curated", 2),
+    16: ("name target expected realised slack met price unjudged", 1),
+    17: ("source input kept mixture retention enrichment", 3),
+    18: ("host input mixture input_fraction mixture_fraction enrichment", 7),
+    19: ("host documents curated", 7),
+    20: ("declared identified documents curated", 1),
+    21: ("doc_id source prob_synthetic beginning", 20),
+    22: ("host documents noai tdm_reserved no_training robots_txt", 1),
+    23: ("run_id recipe curator_version stage version weights", 5),
+    24: ("march april documents", 3),
+    25: ("crawl source n coverage synthetic low high", 6),
+    26: ("reason march_when april_when march_fired april_fired", 1),
+}
+
+
+@pytest.fixture(scope="module")
+def april(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same corpus under other rules, so that duplicates fall and the mixture leaves documents out."""
+    out = tmp_path_factory.mktemp("april") / "out"
+    run.redecide_run(finished_run.out, ["repeated_phrases=off", "mixture.budget_words=9000"], out, Silent())
+    return out
+
+
+def ask(root: Path, number: int) -> tuple[list[str], list[tuple]]:
+    with audit.open_audit(root) as con:
+        table = audit.ask(con, FOUND[number][0]).to_arrow_table()
+    return table.schema.names, [tuple(row.values()) for row in table.to_pylist()]
+
+
+def test_the_page_holds_what_is_pinned() -> None:
+    assert list(FOUND) == list(PINNED) == list(range(1, len(FOUND) + 1))
+    assert len(re.findall("```sql", (ROOT / "docs/queries.md").read_text("utf-8"))) == len(FOUND) >= 20
+
+
+@pytest.mark.parametrize("number", [n for n, (_, plain) in FOUND.items() if not plain and n != 22])
+def test_a_query_answers(finished_run: Finished, april: Path, number: int) -> None:
+    columns, least = PINNED[number]
+    for root in (finished_run.out, april):
+        names, rows = ask(root, number)
+        assert names == columns.split()
+        assert len(rows) >= least
+
+
+def test_answers_add_up(finished_run: Finished, april: Path) -> None:
+    _, rows = ask(april, 15)
+    with audit.open_audit(april) as con:
+        counted = dict(con.execute("select outcome, count(*) from documents group by all").fetchall())
+    assert sum(row[2] for row in rows) == counted["left_out"] > 0 and sum(row[1] for row in rows) > counted["left_out"]
+    assert sum(row[1] for row in ask(april, 12)[1]) == counted["duplicate"] > 0
+    assert ask(finished_run.out, 14)[1] and sum(row[2] for row in ask(finished_run.out, 19)[1]) > 0
+    assert [row[3] for row in ask(april, 11)[1]] == ["too_short"]
+    assert ("mirror", "paper") in {row[:2] for row in ask(april, 13)[1]}
+
+
+@pytest.mark.parametrize("number", [n for n, (_, plain) in FOUND.items() if plain])
+def test_several_runs_attach_in_plain_duckdb(
+    finished_run: Finished, april: Path, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crawl-march").symlink_to(finished_run.out)
+    (tmp_path / "crawl-april").symlink_to(april)
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect() as con:
+        *attach, select = FOUND[number][0].split(";\n")
+        for statement in attach:
+            con.execute(statement)
+        table = con.sql(select).to_arrow_table()
+    columns, least = PINNED[number]
+    assert table.schema.names == columns.split() and table.num_rows >= least
+    if number == 26:
+        assert table["reason"].to_pylist() == ["repeated_phrases"]
+
+
+def test_opt_outs_travel_into_the_mixture(tmp_path: Path) -> None:
+    page = "<html><head>{}<title>x</title></head><body><article><p>{}</p></article></body></html>"
+    said = '<meta name="robots" content="noai"><meta name="tdm-reservation" content="1">'
+    rules = record(2, "User-agent: GPTBot\nDisallow: /\n", path="robots.txt", mime="text/plain")
+    pages = [record(n, page.format(said * (n % 3 == 1), prose(n, 30)), path=f"{n}") for n in range(6)]
+    path = warc(tmp_path / "crawl.warc.gz", rules, *pages)
+    filter_corpus(Request((str(path),), tmp_path / "out", from_dict(CHEAP), workers=1), Silent())
+    names, rows = ask(tmp_path / "out", 22)
+    assert names == PINNED[22][0].split()
+    assert rows == [("www.e1.co.uk", 2, 2, 2, 0, 0), ("www.e2.co.uk", 2, 0, 0, 0, 2)]
+
+
+def test_a_query_reads_the_run_and_nothing_beside_it(finished_run: Finished, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    out = finished_run.out
+    names = [f"{tmp_path}/x.csv", f"{out}/manifest.json", f"{out}/mixture/../manifest.json", "/etc/passwd"]
+    with audit.open_audit(out) as con:
+        for query in ("from glob('*')", *(f"from read_text('{name}')" for name in names)):
+            with pytest.raises(duckdb.PermissionException):
+                audit.ask(con, query).fetchall()
