@@ -40,9 +40,10 @@ STANDARD: Final = ("text", "doc_id", "source", "stratum", "prob_synthetic", "wei
 WINDOW_ROWS: Final = 8192  # rows that lie in memory to be mixed, about; part of what the order is
 WINDOW_BYTES: Final = 256 << 20  # and their uncompressed bytes: long documents may not fill the memory
 LANES: Final = (64, 32, 16, 8, 4, 2)  # powers of two, as worlds are; the most that the mixture has rows and groups for
-_LANE_GROUPS: Final = 8  # row groups a lane has at least: those at its two ends are read by its neighbours too
+_LANE_GROUPS: Final = 16  # row groups a lane has at least: those at its two ends are read by its neighbours too
 _CLASSES: Final = 256  # distinct remainders of weights in one row group that are counted exactly
 _CHUNK: Final = 512  # samples turned into Python objects at once
+_FOOTERS: Final = 256  # files whose footers are kept in memory
 _BLOCK: Final = 2048  # rows gathered from the lanes at once, at least
 _STATE_FORMAT: Final = 2  # raise it when the order changes: an old state must not resume in a new order
 _DASHES: Final = (8, 13, 18, 23)  # of a UUID in its 36 letters
@@ -108,11 +109,16 @@ class CuratedDataset:
         self._weighed: dict[int, _Weighed | None] | None = None
         self._epoch, self._position, self._turn = _counting("epoch", epoch), 0, 0
         self._plans: dict[int, _Plan] = {}
+        self._footers: dict[int, pq.FileMetaData] = {}
 
     @property
     def epoch(self) -> int:
         """The epoch the dataset stands in."""
         return self._epoch
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process is given: footers are read again there."""
+        return self.__dict__ | {"_footers": {}}
 
     def __len__(self) -> int:
         """Count the samples of this rank in the whole epoch; reads ids and weights where weights are not whole."""
@@ -282,10 +288,19 @@ class CuratedDataset:
         files, inner = self._groups.file[groups], self._groups.inner[groups]
         cuts = np.flatnonzero(np.diff(files)) + 1
         tables = [
-            _read_groups(self.out, self._paths[int(stretch[0])], [int(g) for g in within], columns)
+            self._read_file(int(stretch[0]), [int(g) for g in within], columns)
             for stretch, within in zip(np.split(files, cuts), np.split(inner, cuts), strict=True)
         ]
         return pa.concat_tables(tables, promote_options="default").combine_chunks()
+
+    def _read_file(self, number: int, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """Read row groups of one file; its footer is parsed once and kept, as long as not too many are."""
+        if len(self._footers) > _FOOTERS:
+            self._footers.clear()
+        table, self._footers[number] = _read_groups(
+            self.out, self._paths[number], groups, columns, self._footers.get(number)
+        )
+        return table
 
     def _copies(self, table: pa.Table, epoch: int, group: int) -> I64:
         """How often each row of a row group is seen this epoch: its weight's whole part, and what is drawn.  # [rows]"""
@@ -562,11 +577,13 @@ def _running(told: Mapping[int, tuple[F64, I64] | None]) -> dict[int, _Weighed |
     return found
 
 
-def _read_groups(out: Path, path: Path, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+def _read_groups(
+    out: Path, path: Path, groups: Sequence[int], columns: Sequence[str], footer: pq.FileMetaData | None
+) -> tuple[pa.Table, pq.FileMetaData]:
     """Read row groups of one file; columns it lacks are left out. One thread: workers and ranks share the machine."""
     try:
-        with pq.ParquetFile(path) as file:
-            return file.read_row_groups(groups, columns=list(columns), use_threads=False)
+        with pq.ParquetFile(path, metadata=footer) as file:
+            return file.read_row_groups(groups, columns=list(columns), use_threads=False), file.metadata
     except (OSError, pa.ArrowException, IndexError) as error:
         raise InputError(f"{path} cannot be read ({_line(error)}); see `curator verify {out}`") from error
 

@@ -519,9 +519,13 @@ def test_a_rank_reads_only_its_lanes(wide: Path, lanes: int, world: int, share: 
 
 
 def test_lanes_fit_the_mixture(wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert CuratedDataset(wide).lanes == 2  # 30 row groups, at least 8 a lane
+    assert CuratedDataset(wide).lanes == 1  # 30 row groups: a lane has at least 16
     assert CuratedDataset(wide, shuffle=False).lanes == 1
-    monkeypatch.setattr(loader, "WINDOW_ROWS", 200)
+    monkeypatch.setattr(loader, "_LANE_GROUPS", 4)
+    assert CuratedDataset(wide).lanes == 4
+    monkeypatch.setattr(loader, "WINDOW_ROWS", 100)
+    assert CuratedDataset(wide).lanes == 2
+    monkeypatch.setattr(loader, "WINDOW_BYTES", 10)
     assert CuratedDataset(wide).lanes == 1
     with pytest.raises(InputError, match="lanes is 0"):
         CuratedDataset(wide, lanes=0)

@@ -1,0 +1,190 @@
+"""Documents a second that the loader gives on one core without tokenising, beside Hugging Face `datasets` streaming.
+
+    python benchmarks/loader.py [--run OUT] [--documents 60000] [--rounds 5] [--peer PYTHON]
+
+Two corpora: the mixture of a finished run, its row groups repeated until it has that many documents, and as many
+documents of 1,400 letters, in files as curator writes them. Every reader runs in a process of its own, pinned to one core
+where the system can, with Arrow's thread pools at one thread; readers take turns, and of the rounds the best is told, by the
+process's CPU time and by the clock. The first pass over the files warms the page cache and is not counted.
+
+`datasets` 5.2 knows no UUIDs (it stops without `features`), so it is told to take `doc_id` as bytes, and is spared
+writing it out in letters, which the loader does for its dicts.
+
+`--peer` is a Python that has `datasets`; without it a virtual environment is made in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import venv
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).parent.parent
+PEER = "datasets==5.2.0"
+STANDARD = ["text", "doc_id", "source", "stratum", "prob_synthetic", "weight"]
+GROUP = 512  # documents in a row group of a finished run's mixture, as the default recipe writes them
+
+TIMED = """
+    import os, sys, time, json
+    if hasattr(os, "sched_setaffinity"): os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    import pyarrow as pa
+    pa.set_cpu_count(1); pa.set_io_thread_count(1)
+    def timed(read):
+        wall, cpu = time.perf_counter(), time.process_time()
+        n = read()
+        return n, time.process_time() - cpu, time.perf_counter() - wall
+"""
+READERS = {
+    "curator, one dict a document": """
+        from curator.loader import CuratedDataset
+        def read():
+            n = 0
+            for sample in CuratedDataset(OUT): n += 1
+            return n
+    """,
+    "curator, batches of 1,024": """
+        from curator.loader import CuratedDataset
+        def read(): return sum(batch.num_rows for batch in CuratedDataset(OUT).batches(1024))
+    """,
+    "curator, batches, file order": """
+        from curator.loader import CuratedDataset
+        def read(): return sum(batch.num_rows for batch in CuratedDataset(OUT, shuffle=False).batches(1024))
+    """,
+    "datasets, one dict a document": """
+        import glob, datasets
+        kinds = dict(text="large_string", doc_id="binary", prob_synthetic="float64", weight="float64")
+        features = datasets.Features({name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS})
+        data = datasets.load_dataset("parquet", data_files=sorted(glob.glob(OUT + "/mixture/*.parquet")), split="train",
+                                     streaming=True, columns=COLUMNS, features=features)
+        def read():
+            n = 0
+            for sample in data: n += 1
+            return n
+    """,
+    "datasets, batches of 1,024 (Arrow)": """
+        import glob, datasets
+        kinds = dict(text="large_string", doc_id="binary", prob_synthetic="float64", weight="float64")
+        features = datasets.Features({name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS})
+        data = datasets.load_dataset("parquet", data_files=sorted(glob.glob(OUT + "/mixture/*.parquet")), split="train",
+                                     streaming=True, columns=COLUMNS, features=features).with_format("arrow")
+        def read(): return sum(batch.num_rows for batch in data.iter(1024))
+    """,
+    "datasets, shuffle(buffer_size=8192)": """
+        import glob, datasets
+        kinds = dict(text="large_string", doc_id="binary", prob_synthetic="float64", weight="float64")
+        features = datasets.Features({name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS})
+        data = datasets.load_dataset("parquet", data_files=sorted(glob.glob(OUT + "/mixture/*.parquet")), split="train",
+                                     streaming=True, columns=COLUMNS, features=features).shuffle(seed=0, buffer_size=8192)
+        def read():
+            n = 0
+            for sample in data: n += 1
+            return n
+    """,
+    "pyarrow reads the row groups, no more": """
+        import glob, pyarrow.parquet as pq
+        def read():
+            n = 0
+            for path in sorted(glob.glob(OUT + "/mixture/*.parquet")):
+                with pq.ParquetFile(path) as file:
+                    for group in range(file.num_row_groups):
+                        n += file.read_row_group(group, columns=COLUMNS, use_threads=False).num_rows
+            return n
+    """,
+}
+
+
+def synthetic(documents: int) -> pa.Table:
+    """Documents of 1,400 letters in words of Zipf's law, so that they compress about as prose does."""
+    rng = np.random.default_rng(0)
+    words = np.array(["".join(rng.choice(list("etaoinshrdlu"), rng.integers(2, 9))) for _ in range(20_000)])
+    drawn = words[np.minimum(rng.zipf(1.3, (documents, 300)), len(words)) - 1]
+    return pa.table(
+        {
+            "text": pa.array([" ".join(row)[:1400].ljust(1400, ".") for row in drawn], pa.large_string()),
+            "doc_id": pa.ExtensionArray.from_storage(
+                pa.uuid(), pa.array([rng.bytes(16) for _ in range(documents)], pa.binary(16))
+            ),
+            "source": pa.array([f"source {i % 4}" for i in range(documents)]),
+            "stratum": pa.array([f"source {i % 4}" for i in range(documents)]),
+            "prob_synthetic": pa.array(rng.random(documents)),
+            "weight": pa.array(np.ones(documents)),
+        }
+    )
+
+
+def write(out: Path, table: pa.Table, documents: int) -> Path:
+    """A folder that the loader takes for a finished run."""
+    (out / "mixture").mkdir(parents=True)
+    entries, rows = {}, 0
+    while rows < documents:
+        path = out / "mixture" / f"{len(entries):06}.parquet"
+        part = table.slice(rows % table.num_rows, min(16 * GROUP, documents - rows))
+        pq.write_table(part, path, compression="zstd", row_group_size=GROUP)
+        entries[f"mixture/{path.name}"] = {"sha256": path.name, "bytes": path.stat().st_size, "rows": part.num_rows}
+        rows += part.num_rows
+    (out / "manifest.json").write_text(json.dumps({"format": 1, "fingerprint": out.name, "files": entries}))
+    return out
+
+
+def peer(folder: Path) -> str:
+    """Make a virtual environment with Hugging Face `datasets`."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", PEER, f"pyarrow=={pa.__version__}"], check=True)
+    return str(python)
+
+
+def measure(python: str, out: Path, name: str) -> tuple[int, float, float]:
+    code = textwrap.dedent(TIMED) + f"OUT, COLUMNS = {str(out)!r}, {STANDARD!r}\n" + textwrap.dedent(READERS[name])
+    code += "\nread()\nprint(json.dumps(timed(read)), flush=True)\nos._exit(0)"  # threads of a peer may abort at exit
+    settings = {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(out.parent / "hf"),
+    }
+    done = subprocess.run([python, "-c", code], env=os.environ | settings, capture_output=True, text=True, check=True)
+    documents, cpu, wall = json.loads(done.stdout.splitlines()[-1])
+    return documents, cpu, wall
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, default=ROOT / "demo-out", help="finished run whose mixture is read")
+    parser.add_argument("--documents", type=int, default=60_000, help="of each corpus, at least")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the best is told")
+    parser.add_argument("--peer", help="a Python with `datasets`; made where none is given")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        python = asked.peer or peer(Path(scratch) / "peer")
+        corpora = {"synthetic, 1,400 letters": synthetic(min(asked.documents, 20_000))}
+        if (asked.run / "mixture").is_dir():
+            real = pq.read_table(asked.run / "mixture", columns=STANDARD)
+            corpora["mixture of " + asked.run.name] = real
+        for number, (title, table) in enumerate(corpora.items()):
+            out = write(Path(scratch) / str(number), table, asked.documents)
+            length = np.mean(pa.compute.binary_length(table["text"]).to_numpy())
+            print(f"\n{title}: {asked.documents:,} documents of {length:,.0f} bytes on average, {os.cpu_count()} cores")
+            best = {name: (0.0, 0.0) for name in READERS}
+            for _ in range(asked.rounds):
+                for name in READERS:
+                    documents, cpu, wall = measure(python if name.startswith("datasets") else sys.executable, out, name)
+                    assert documents == asked.documents, (name, documents)
+                    best[name] = max(best[name][0], documents / cpu), max(best[name][1], documents / wall)
+            for name, (cpu, wall) in best.items():
+                print(f"{name:40} {cpu:10,.0f} documents/s of CPU time {wall:10,.0f} by the clock", flush=True)
+
+
+if __name__ == "__main__":
+    main()
