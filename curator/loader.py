@@ -196,7 +196,7 @@ class CuratedDataset:
         return self._batches(self._turn, self._plan(), self._position, _counting("size", size, least=1))
 
     def _samples(self, turn: int, plan: _Plan, position: int) -> Iterator[Sample]:
-        stride, _ = self._share()
+        stride, _ = self.share()
         for block in self._blocks(plan, position, _CHUNK):
             for sample in _samples(block, self.columns):
                 position += stride
@@ -206,7 +206,7 @@ class CuratedDataset:
         self._finish(turn, plan)
 
     def _batches(self, turn: int, plan: _Plan, position: int, size: int) -> Iterator[pa.RecordBatch]:
-        stride, _ = self._share()
+        stride, _ = self.share()
         for block in self._blocks(plan, position, size):
             position += stride * block.num_rows
             if turn == self._turn:
@@ -236,7 +236,7 @@ class CuratedDataset:
 
     def _rounds(self, plan: _Plan, position: int) -> Iterator[pa.Table]:
         """Yield our samples from a position on, in their order, some rounds through our lanes at once."""
-        stride, shard = self._share()
+        stride, shard = self.share()
         first = position + (shard - position) % stride
         ours = self.lanes // math.gcd(stride, self.lanes)
         step = ours * stride // self.lanes  # of the samples of one lane, every how many is ours
@@ -267,8 +267,8 @@ class CuratedDataset:
             at += len(picked) * step
             yield table, picked
 
-    def _share(self) -> tuple[int, int]:
-        """Every how many samples one is ours, and which: ranks first, within a rank its torch workers."""
+    def share(self) -> tuple[int, int]:
+        """Every how many samples of the epoch one is ours, and which: ranks first, within a rank its torch workers."""
         worker, workers = _torch_worker()
         return self.world * workers, self.rank + self.world * worker
 
@@ -368,7 +368,7 @@ class CuratedDataset:
         main process stays where it is, so call `set_epoch` before each epoch and see `state_dict` for `taken`.
         torch's default collation refuses None: give a `collate_fn` where a column may be null.
         """
-        return _torch_view(self)
+        return torch_view(self)
 
 
 class _Groups(NamedTuple):
@@ -654,29 +654,31 @@ def _torch_worker() -> tuple[int, int]:
 class _View:
     """What torch sees of a dataset."""
 
-    def __init__(self, dataset: CuratedDataset) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _torch_view, (self.dataset,)  # the class is made where torch is; a worker makes its own
+        return torch_view, (self.dataset,)  # the class is made where torch is; a worker makes its own
 
     def set_epoch(self, epoch: int) -> None:
         self.dataset.set_epoch(epoch)
 
-    def state_dict(self, taken: int = 0) -> dict[str, Any]:
-        return self.dataset.state_dict(taken)
+    def state_dict(self, *taken: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.dataset.state_dict(*taken)
+        return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.dataset.load_state_dict(state)
 
 
-def _torch_view(dataset: CuratedDataset) -> Any:
+def torch_view(dataset: Any) -> Any:
+    """Wrap what iterates and has a state as a torch IterableDataset with the same methods; import torch first."""
     torch = sys.modules.get("torch")
     if torch is None:
         raise InputError("as_torch needs torch: install it and `import torch` before the call")

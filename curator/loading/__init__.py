@@ -1,0 +1,1 @@
+"""What stands between the loader and a training framework: packing into sequences, plug-ins, exports."""
