@@ -51,12 +51,12 @@ def line(text: Any) -> str:
     return "".join(c if c.isprintable() or c in _JOINERS else repr(c)[1:-1] for c in folded)
 
 
-def excerpt(text: str | None) -> str:
-    """The beginning of a text, cut."""
+def excerpt(text: str | None, length: int = EXCERPT_CHARS) -> str:
+    """The beginning of a text as one line, cut."""
     if text is None:
         return UNKNOWN
     shown = line(text)
-    return shown if len(shown) <= EXCERPT_CHARS else shown[:EXCERPT_CHARS] + "…"
+    return shown if len(shown) <= length else shown[:length] + "…"
 
 
 def count(value: float | None) -> str:
@@ -83,16 +83,13 @@ def interval(low: float | None, high: float | None) -> str:
     return UNKNOWN if low is None or high is None else f"{share(low)} to {share(high)}"
 
 
-def text_column(heading: str, name: str) -> Column:
-    """A column of text; an outcome carries its colour."""
+def text_column(heading: str, name: str, length: int = EXCERPT_CHARS) -> Column:
+    """A column of text, cut at `length`; an outcome carries its colour."""
 
     def cell(row: Mapping[str, Any]) -> Cell:
         value = row.get(name)
-        shown = UNKNOWN if value is None else line(value)
-        return Cell(
-            shown if len(shown) <= EXCERPT_CHARS else shown[:EXCERPT_CHARS] + "…",
-            outcome=value if name == "outcome" and value in OUTCOMES else None,
-        )
+        shown = excerpt(None if value is None else str(value), length)
+        return Cell(shown, outcome=value if name == "outcome" and value in OUTCOMES else None)
 
     return Column(heading, cell)
 

@@ -36,6 +36,8 @@ from curator.workspace import finished
 
 LIMITS: Final = 40  # limits whose neighbours are shown; a recipe with more is named as having them
 
+LONG: Final = 10_000  # characters of what is the run's own and not a document's: rules, settings, alarms
+
 SCOPES: Final = {
     "input": "all readable documents",
     "unique": "without duplicates",
@@ -155,7 +157,7 @@ def _sections(account: Account) -> Iterator[Section]:
     yield Section(
         "limits",
         "Near the limits",
-        "Up to ten documents on either side of each number in the rules, the closest first on their side: "
+        "Up to ten documents on either side of each number in the rules, the closest ones, in the order of their values: "
         "read them to see whether the limit is where it should be.",
         list(_near(account)),
     )
@@ -195,7 +197,7 @@ def _whole(account: Account) -> Answer:
 def _alarms(account: Account) -> Iterator[Block]:
     found = account.ask(queries.ALARMS)
     if found.rows:
-        columns = [text_column("Alarm", "kind"), text_column("What looked wrong, and what to change", "message")]
+        columns = [text_column("Alarm", "kind"), text_column("What looked wrong, and what to change", "message", LONG)]
         yield Block(table=table("Alarms of this run", columns, found.rows), sql=found.sql)
 
 
@@ -269,7 +271,7 @@ def _reasons(account: Account) -> Iterator[Block]:
 
 
 def _named(row: Mapping[str, Any], name: str, many: str) -> str:
-    return f"{row[many]:,} others" if row[many] > 1 else line(row[name])
+    return f"{row[many]:,} others" if row[many] > 1 else excerpt(row[name])
 
 
 def _sources(account: Account) -> Iterator[Block]:
@@ -367,7 +369,7 @@ def _dimension_table(caption: str, heading: str, rows: Sequence[Mapping[str, Any
 
 
 def _why(row: Mapping[str, Any]) -> str:
-    before, after = (line(row[name] or "") for name in ("why_unknown", "why_unknown_after"))
+    before, after = (excerpt(row[name] or "") for name in ("why_unknown", "why_unknown_after"))
     return before or (f"mixture: {after}" if after else "")
 
 
@@ -469,7 +471,7 @@ def _errors(account: Account, points: Answer) -> Iterator[Block]:
         sql=points.sql,
     )
     rates = account.ask(queries.RATES)
-    columns = [text_column("Model", "name"), text_column("What", "what"), text_column("Pinned limits", "figures")]
+    columns = [text_column("Model", "name"), text_column("What", "what"), text_column("Pinned limits", "figures", LONG)]
     yield Block(
         "Measured error rates",
         "What the evaluation of each model pins on texts it was not trained on; its card has every figure. The rates "
@@ -698,14 +700,14 @@ def _run(account: Account) -> Iterator[Block]:
     models, stages, recipe = (account.ask(sql) for sql in (queries.MODELS, queries.STAGES, queries.RECIPE))
     columns = [
         text_column("Model", "name"), text_column("What", "what"), text_column("Licence", "licence"),
-        text_column("sha256 of its files, first digits", "sha256"),
+        text_column("sha256 of its files, first digits", "sha256", LONG),
     ]  # fmt: skip
     yield Block("Models", table=table("Models that ship with this version", columns, models.rows), sql=models.sql)
-    columns = [text_column(n.capitalize(), n) for n in ("name", "version", "fingerprint", "settings")]
+    columns = [text_column(n.capitalize(), n, LONG) for n in ("name", "version", "fingerprint", "settings")]
     yield Block("Stages", table=table("Stages that measured", columns, stages.rows), sql=stages.sql, folded=True)
     yield from _rules(account)
     lines = [{"line": text} for row in recipe.rows for text in row["recipe_toml"].splitlines() if text.strip()]
-    made = table("The recipe, every default spelled out", [text_column("Line", "line")], lines)
+    made = table("The recipe, every default spelled out", [text_column("Line", "line", LONG)], lines)
     yield Block("Recipe", table=made, sql=recipe.sql, folded=True)
 
 
@@ -726,7 +728,7 @@ def _rules(account: Account) -> Iterator[Block]:
     found = account.ask(queries.RULES)
     columns = [
         text_column("Reason", "reason"),
-        text_column("A document is dropped if", "sql"),
+        text_column("A document is dropped if", "sql", LONG),
         number_column("Fired", "fired", count),
     ]
     yield Block("Rules", table=table("Rules of the recipe", columns, found.rows), sql=found.sql, folded=True)

@@ -1,0 +1,399 @@
+"""The report: one page that reaches nothing, hides nothing and lets no document speak as the page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curator.audit import open_audit, rows_of
+from curator.errors import InputError, OutputError
+from curator.progress import Silent
+from curator.recipe import from_dict
+from curator.report import cells, figures, queries
+from curator.report.command import report_command
+from curator.report.figures import Series
+from curator.report.page import render, write_report
+from curator.report.queries import Account, Limit
+from curator.run import Request, filter_corpus
+from tests import corpus
+from tests.conftest import Finished
+
+VOID = {"meta", "link", "br", "hr"}
+HTML = {
+    "html", "head", "meta", "title", "link", "style", "body", "a", "header", "p", "bdi", "code", "h1", "h2", "h3", "nav", "ul",
+    "li", "main", "section", "figure", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "span", "details",
+    "summary", "pre", "footer",
+}  # fmt: skip
+SVG = {"svg", "title", "desc", "defs", "g", "path", "rect", "text", "use", "clippath"}
+PLAIN = {
+    "name": "plain",
+    "seed": 5,
+    "stages": {"exact": {}, "text_stats": {}},
+    "rules": {"too_short": "n_words < 5"},
+    "mixture": {"max_synthetic": 1.0},
+}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</style></title><img src=http://evil.example/x.png onerror=alert(1)>",
+    "'; drop table documents; --",
+    '"><svg onload=alert(1)><a xlink:href="javascript:alert(1)">',
+    "$\\frac{1}{0}$ $unclosed",
+    "\u202egnp.exe \u2066hidden\x07\x1b[31m",
+    "{{ 7 * 7 }}{% for x in () %}",
+    "漢字と العربية और हिन्दी",
+    "x" * 3000,
+    "]]> --> &lt;b&gt; <!-- ",
+]
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a browser would make of the page, as far as the tests ask; raises where a tag is left open or closed twice."""
+
+    html: str
+    tags: set[str] = field(default_factory=set)
+    attributes: list[tuple[str, str, str]] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    styles: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.feed(self.html)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(f"svg:{tag}" if "svg" in self.open else tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "pre":
+            self.queries.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert "svg" in self.open, f"<{tag}/> outside a figure"
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, (tag, self.open)
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open:
+            self.styles.append(data)
+            return
+        self.texts.append(data)
+        if "pre" in self.open:
+            self.queries[-1] += data
+
+
+def inert(page: Page) -> None:
+    """Nothing in the page runs, loads or leads away."""
+    own = {tag for tag in page.tags if not tag.startswith("svg:")}
+    assert own <= HTML | {"svg"} and {t.removeprefix("svg:") for t in page.tags - own} <= SVG, page.tags
+    assert not [a for a in page.attributes if a[1].startswith("on")]
+    links = [v for _, name, v in page.attributes if name in ("href", "src", "xlink:href", "action", "srcset", "data")]
+    assert all(re.fullmatch(r"#[\w.-]+|data:,", link) for link in links), links
+    urls = [
+        u for v in [v for _, n, v in page.attributes if n != "content"] + page.styles for u in re.findall(r"url\(.", v)
+    ]
+    assert set(urls) <= {"url(#"} and "@import" not in "".join(page.styles)
+    policy = next(v for t, n, v in page.attributes if t == "meta" and n == "content" and "default-src" in v)
+    assert policy.startswith("default-src 'none';") and "script-src" not in policy
+    assert all(c.isprintable() or c in "\n" or c in cells._JOINERS for c in page.html)
+
+
+def plain(folder: Path, rows: list[dict[str, object]], **recipe: object) -> Path:
+    schema = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "source")])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "corpus.parquet")
+    request = Request((str(folder / "corpus.parquet"),), folder / "out", from_dict({**PLAIN, **recipe}), workers=1)
+    filter_corpus(request, Silent())
+    return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def html(finished_run: Finished) -> str:
+    return render(finished_run.out)
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows: list[dict[str, object]] = [
+        {"id": f"{i}", "text": f"{text} {corpus.prose(i)} {text}", "url": f"javascript:{text}", "source": text}
+        for i, text in enumerate(HOSTILE)
+    ]
+    rows += [
+        {"id": f"copy{i}", "text": row["text"], "url": row["url"], "source": HOSTILE[0]} for i, row in enumerate(rows)
+    ]
+    rows += [{"id": f"short{i}", "text": text[:30], "url": text, "source": text} for i, text in enumerate(HOSTILE)]
+    rules = {"too_short": "n_words < 30 and source <> '</pre><script>alert(2)</script>'"}
+    return plain(tmp_path_factory.mktemp("hostile"), rows, rules=rules, stages={"exact": {}, "minhash": {}, "text_stats": {}})  # fmt: skip
+
+
+def test_the_page_is_whole_and_reaches_nothing(html: str) -> None:
+    page = Page(html)
+    inert(page)
+    assert len(html.encode()) < 1_500_000
+    assert {"main", "nav", "header", "footer", "h1", "h2", "h3"} <= page.tags
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    named = [part for _, n, v in page.attributes if n in ("aria-labelledby", "href") and v != "data:," for part in v.split()]  # fmt: skip
+    assert {part.removeprefix("#") for part in named} <= set(ids)
+
+
+def test_every_figure_says_what_it_shows_and_has_a_table_beside_it(html: str) -> None:
+    drawn = re.findall(r"<figure>(.*?)</figure>(.*?)<details class=\"query\"", html, re.S)
+    assert len(drawn) == html.count("<svg ") >= 8
+    for svg, rest in drawn:
+        assert 'role="img"' in svg and re.search(r"<title id=[^>]+>\w", svg) and re.search(r"<desc id=[^>]+>\w", svg)
+        assert rest.count("<table>") == 1
+    assert not re.search(r"#0001[0-9a-f]{2}|#000101", html)  # a stand-in that no theme would turn
+
+
+def test_every_table_stands_beside_a_query_that_anyone_can_ask_again(html: str, finished_run: Finished) -> None:
+    page = Page(html)
+    assert html.count("<table>") <= len(page.queries)
+    with open_audit(finished_run.out) as con:
+        for sql in page.queries:
+            rows_of(con, sql)
+
+
+def test_the_numbers_are_those_of_the_run(html: str, finished_run: Finished) -> None:
+    outcomes = finished_run.summary["outcomes"]
+    for outcome, documents in outcomes.items():
+        row = re.search(rf"<bdi>{outcome}</bdi></td>.*?class=\"n\">([\d,]+)</td>", html)
+        assert row and row[1] == f"{documents:,}"
+    assert f"Of {finished_run.rows:,} documents {outcomes['curated']:,} are in the mixture" in html
+
+
+def test_the_same_run_gives_the_same_bytes_wherever_it_lies(html: str, finished_run: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished_run.out, tmp_path / "moved")
+    assert render(tmp_path / "moved") == html
+
+
+def test_hostile_text_is_inert(hostile: Path) -> None:
+    html = render(hostile)
+    inert(Page(html))
+    seen = " ".join(Page(html).texts)
+    for said in ("<script>alert(1)</script>", "</style></title><img", "'; drop table", "{{ 7 * 7 }}", "$\\frac{1}{0}$"):
+        assert said in seen  # shown as it is, not taken away
+    assert "\\u202e" in seen and "49" not in re.findall(r"<bdi>(\d+)</bdi>", html)
+
+
+def test_long_texts_are_cut(hostile: Path) -> None:
+    assert "x" * 301 not in render(hostile)
+
+
+def test_a_run_without_a_detector_says_so(tmp_path: Path) -> None:
+    out = plain(tmp_path, [{"id": str(i), "text": corpus.prose(i), "source": "one"} for i in range(12)])
+    html = render(out)
+    inert(Page(html))
+    assert "No detector ran" in html and "an unknown part" in html
+    assert 'id="quality"' not in html and 'id="duplicates"' in html
+
+
+def test_an_empty_corpus_has_a_page(tmp_path: Path) -> None:
+    html = render(plain(tmp_path, []))
+    inert(Page(html))
+    assert "This run read no documents." in html
+
+
+def test_many_sources_become_twenty_and_others(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"id": str(i), "text": f"These are the words of number {i}.", "source": f"source {i:05d}"} for i in range(2_000)
+    ]
+    rows += [{"id": f"more {i}", "text": f"Another six words, namely {i}.", "source": "others"} for i in range(3)]
+    html = render(plain(tmp_path, rows))
+    inert(Page(html))
+    assert "1,981 others" in html and "<bdi>others</bdi>" in html
+    assert len(html.encode()) < 1_000_000
+    by_source = html[html.index("Outcomes by source") : html.index("</table>", html.index("Outcomes by source"))]
+    assert by_source.count("<tr>") == 1 + 20 + 1
+
+
+def test_quarantine_is_counted_by_reason(html: str, finished_run: Finished) -> None:
+    with open_audit(finished_run.out) as con:
+        (row,) = rows_of(con, "select count(*) as n from quarantine")
+    assert row["n"] == 1
+    assert html.count('class="dot quarantined"') == 1 and 'id="quarantine-reasons-title"' in html
+
+
+@pytest.mark.parametrize(
+    ("sql", "found"),
+    [
+        ("n_words < 25", [("n_words", "<", "25", True)]),
+        ("25 >= n_words", [("n_words", "≤", "25", True)]),
+        ("coalesce(quality, 1) < 0.3 and n_words > 0", [("quality", "<", "0.3", True)]),
+        ("n_words > 5 or n_words > 10", [("n_words", ">", "5", False), ("n_words", ">", "10", False)]),
+        ("n_html_tags > 0.02 * n_words + 5", []),
+        ("missing_column > 3", []),
+        ("source > 'z'", []),
+    ],
+)
+def test_limits_are_the_numbers_that_rules_compare_columns_with(
+    sql: str, found: list[tuple[str, str, str, bool]], finished_run: Finished
+) -> None:
+    with open_audit(finished_run.out) as con:
+        account = Account.of(con, finished_run.out)
+
+        class Ruled(Account):
+            def ask(self, _: str) -> queries.Answer:
+                return queries.Answer("", [{"reason": "r", "sql": sql}])
+
+        ruled = Ruled(con, finished_run.out, account.tables, account.columns)
+        assert [(x.column, x.sign, x.number, x.alone) for x in ruled.limits()] == found
+
+
+@pytest.mark.parametrize(("sign", "first"), [("<", False), ("≥", False), (">", True), ("≤", True)])
+def test_neighbours_of_a_limit_are_the_closest_on_both_sides(sign: str, first: bool, finished_run: Finished) -> None:
+    with open_audit(finished_run.out) as con:
+        (row,) = rows_of(con, "select mode(n_words) as n from documents where n_words > 20")
+        found = rows_of(con, queries.near(Limit("too_short", "n_words", sign, str(row["n"]), True)))
+        every = [r["n_words"] for r in rows_of(con, "select n_words from documents where n_words > 0 order by n_words")]
+    limit = row["n"]
+    below = [v for v in every if v < limit or (first and v == limit)]
+    assert [r["value"] for r in found] == below[-10:] + every[len(below) : len(below) + 10]
+
+
+def test_texts_come_from_the_documents(finished_run: Finished) -> None:
+    with open_audit(finished_run.out) as con:
+        ids = rows_of(
+            con, "select doc_id::varchar as i, quarantine from documents where record_id in ('d7', 'nothing')"
+        )
+        texts = Account.of(con, finished_run.out).texts([row["i"] for row in ids])
+    assert len(ids) == 2 and list(texts.values()) == [corpus.prose(7)[: 4 * queries.EXCERPT_CHARS]]
+
+
+@given(st.text())
+def test_a_strangers_line_moves_nothing(text: str) -> None:
+    assert all(c.isprintable() or c in cells._JOINERS for c in cells.line(text))
+    assert len(cells.excerpt(text)) <= queries.EXCERPT_CHARS + 1
+
+
+@pytest.mark.parametrize("label", [*HOSTILE, "", "\ufffe\U000e0041", "#000104", "url(#x) id='y'"])
+def test_any_label_can_be_drawn(label: str) -> None:
+    series = [Series(cells.line(label) or "none", "curated", [1])]
+    svg = str(figures.bars("f", label, [cells.line(label)], series))
+    page = Page(svg)
+    assert page.tags - {"svg"} <= {f"svg:{tag}" for tag in SVG}
+    assert figures.clipped(cells.line(label)).strip() in "\n".join(page.texts)
+
+
+def test_numbers_read_as_people_write_them() -> None:
+    assert [cells.share(v) for v in (None, 0.0, 0.0001, 0.5)] == ["–", "0.0 %", "< 0.1 %", "50.0 %"]
+    assert [cells.figure(v) for v in (None, 3.0, 0.12345, 1e-9)] == ["–", "3", "0.1235", "1e-09"]
+    assert cells.interval(None, 0.1) == "–" and cells.interval(0.1, 0.2) == "10.0 % to 20.0 %"
+
+
+def test_the_command_writes_beside_the_run_or_where_it_is_told(
+    finished_run: Finished, html: str, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_run.out, tmp_path / "out")
+    done = CliRunner().invoke(report_command, [str(tmp_path / "out")])
+    assert done.exit_code == 0 and "open it in any browser" in done.output
+    assert (tmp_path / "out" / "report.html").read_text("utf-8") == html
+    CliRunner().invoke(
+        report_command, [str(tmp_path / "out"), "-o", str(tmp_path / "here.html")], catch_exceptions=False
+    )
+    assert (tmp_path / "here.html").read_text("utf-8") == html
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, finished_run: Finished) -> None:
+    with pytest.raises(InputError, match="not a folder that"):
+        render(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_report(finished_run.out, tmp_path / "file" / "report.html")
+
+
+def test_a_missing_document_file_is_named(finished_run: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished_run.out, tmp_path / "out")
+    next((tmp_path / "out" / "documents").glob("*.parquet")).write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(InputError, match=r"\.parquet cannot be read"):
+        render(tmp_path / "out")
+
+
+def test_without_matplotlib_it_says_what_to_install(finished_run: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"pip install 'corpus-curator\[report\]'"):
+        render(finished_run.out)
+
+
+# --- in a browser ---------------------------------------------------------------------------------------------------
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+
+@contextmanager
+def listening(page: str) -> Iterator[tuple[int, list[str]]]:
+    """Serve the page on loopback and note every request, whatever host it was meant for."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(f"{self.headers.get('Host', '')}{self.path}")
+            self.send_response(200)
+            self.send_header("content-type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port, seen
+        server.shutdown()
+
+
+def visited(page: str, folder: Path) -> tuple[str, list[str], list[str]]:
+    """The page as Chromium built it, what its console said, and what it asked of any host; nothing leaves the machine."""
+    with listening(page) as (port, seen):
+        flags = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+            "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
+            f"--user-data-dir={folder}", f"--host-resolver-rules=MAP * 127.0.0.1:{port}", "--dump-dom",
+        ]  # fmt: skip
+        address = f"http://report.test/{folder.name}"
+        done = subprocess.run([str(CHROMIUM), *flags, address], capture_output=True, text=True, timeout=120, check=True)
+    console = [text for text in done.stderr.splitlines() if "CONSOLE" in text]
+    return done.stdout, console, [s for s in seen if ".google" not in s and s != f"report.test/{folder.name}"]
+
+
+@browser
+def test_a_browser_draws_every_plot_and_neither_complains_nor_asks(hostile: Path, html: str, tmp_path: Path) -> None:
+    for name, page in (("run", html), ("hostile", render(hostile))):
+        dom, console, asked = visited(page, tmp_path / name)
+        assert (console, asked) == ([], [])
+        assert dom.count("<svg ") == page.count("<svg ") > 0 and "<script" not in dom
+
+
+@browser
+def test_nothing_is_asked_even_without_the_policy(hostile: Path, tmp_path: Path) -> None:
+    open_page = re.sub(r"<meta http-equiv=[^>]*>", "", render(hostile))
+    assert visited(open_page, tmp_path / "open")[1:] == ([], [])
+    control = open_page.replace("</main>", "<img src='http://evil.example/seen'><script>console.log(1)</script></main>")
+    _, console, asked = visited(control, tmp_path / "control")
+    assert console and asked == ["evil.example/seen"]
