@@ -25,6 +25,7 @@ _DROPPED: Final = frozenset(
         "head title dialog nav map datalist progress meter applet frameset noembed noframes",
     )
 )
+_HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _VOID: Final = frozenset(_words("area base br col embed hr img input link meta param source track wbr"))
 _CELLS: Final = frozenset(("td", "th"))
 BLOCK_TAGS: Final = frozenset(
@@ -184,7 +185,7 @@ def _tag(head: str) -> _Tag:
     if name in _DROPPED:
         return _Tag(_DROP, name, 0, False)
     if name == "a":
-        return _Tag(_LINK, name, 0, False)
+        return _Tag(_LINK, name, int('href="#' in attributes), False)
     attributes = " " + attributes
     hidden = name not in _NEVER_HIDDEN and _is_hidden(attributes)
     if name not in BLOCK_TAGS:
@@ -305,8 +306,9 @@ def read_blocks(source: str, unhide: bool = False) -> Blocks:
             place = stack[-1][1]
             verbatim = verbatim and name not in _VERBATIM
         elif act == _LINK:
-            in_link = True
-            links += 1
+            if not (own and names[place] in _HEADINGS):  # a heading that is its own address is no link
+                in_link = True
+                links += 1
         elif act == _LINK_END:
             in_link = False
         elif act == _RULE or (line_broken and not verbatim):

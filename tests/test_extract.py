@@ -53,6 +53,18 @@ def text_of(html: str) -> str:
     return run(html).text
 
 
+def test_a_heading_that_is_its_own_address_survives() -> None:
+    sections = "".join(
+        f'<h2 id="s{n}"><a class="header" href="#s{n}">Section {name}</a></h2>{paragraphs(n, n + 1)}'
+        for n, name in enumerate(("one", "two", "three"))
+    )
+    html = page(sections).replace("<h1>High water</h1>", '<h1 id="t"><a class="header" href="#t">Of rivers</a></h1>')
+    found = text_of(html)
+    assert all(
+        heading in found.split("\n\n") for heading in ("Of rivers", "Section one", "Section two", "Section three")
+    )
+
+
 def test_headline_headings_and_paragraphs_survive_in_order() -> None:
     found = text_of(page(f"{paragraphs(0, 1)}<h2>The day after</h2>{paragraphs(2, 3)}"))
     parts = found.split("\n\n")
