@@ -6,6 +6,7 @@ A summary is of a model, this is one data set's part of it. What the account can
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 from curator.cards import words
@@ -13,7 +14,7 @@ from curator.cards.facts import Declared, Facts, Row, domains
 from curator.prevalence import LEVEL
 
 TOP_DOMAINS: Final = 0.10
-_OPT_OUT_WORDS: Final = ("train_ai", "tdm_reserved", "noai", "robots_disallowed", "content_usage")
+_OPT_OUT: Final = re.compile(r"\b(train_ai|tdm_reserved|noai|robots_disallowed|content_usage)\b")
 _NOT_KNOWN: Final = "not in the account: the provider must state it"
 Field = dict[str, Any]
 
@@ -211,7 +212,7 @@ def _opt_out_rules(facts: Facts) -> Field:
     rules = [
         {"rule": row["reason"], "sql": row["sql"], "dropped": row["fired"]}
         for row in facts.rows("rules")
-        if any(column.split(".")[-1] in _OPT_OUT_WORDS for column in [*row["columns"], *row["sql"].split()])
+        if _OPT_OUT.search(row["sql"])
     ]
     if rules:
         return known(rules, "query rules")

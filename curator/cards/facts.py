@@ -171,7 +171,7 @@ def gather(root: Path) -> Facts:
         with open_audit(root) as con:
             answers = _asked(con, ACCOUNT, set(_columns(con)))
         with duckdb.connect(":memory:") as con:
-            answers |= _asked_of_mixture(con, paths, schema)
+            answers |= asked_of_mixture(con, paths, schema)
     except duckdb.Error as error:
         raise AccountError(f"the account in {root} cannot be read: {str(error).splitlines()[0]}") from error
     return Facts(manifest["fingerprint"], answers, schema, files, *_times(root))
@@ -199,15 +199,21 @@ def _asked(con: duckdb.DuckDBPyConnection, queries: Mapping[str, Query], have: s
     return {name: rows_of(con, q.sql) if have.issuperset(q.needs) else None for name, q in queries.items()}
 
 
-def _asked_of_mixture(
+def asked_of_mixture(
     con: duckdb.DuckDBPyConnection, paths: Sequence[Path], schema: pa.Schema
 ) -> dict[str, list[Row] | None]:
+    """Ask the mixture's own files what only ingested columns can answer; None for what they do not hold."""
     con.execute("set timezone = 'UTC'")
     # only columns that carry both the name and the type that ingest gives them: a user's own `licence` may be anything
-    have = {c.name for c in schema if c.name in INGESTED.names and c.type == INGESTED.field(c.name).type}
+    have = {c.name for c in schema if c.name in INGESTED.names and _like(c.type, INGESTED.field(c.name).type)}
     if have:
         con.register("mixture", ds.dataset([str(path) for path in paths], schema=schema, format="parquet"))
     return _asked(con, MIXTURE, have)
+
+
+def _like(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a column holds what ingest wrote: readers widen strings to large ones."""
+    return bool(found == wanted or (pa.types.is_large_string(found) and pa.types.is_string(wanted)))
 
 
 def _times(root: Path) -> tuple[datetime | None, datetime | None]:
