@@ -14,7 +14,7 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator.audit import content_of, open_audit, rows_of
+from curator.audit import content_of, documents_where, open_audit, rows_of
 from curator.errors import AccountError, InputError
 from curator.ids import doc_id, file_sha256, text_hash
 from curator.ledger import OUTCOMES
@@ -53,7 +53,7 @@ _VERDICT = (
 
 
 _OTHERS = (
-    "select doc_id, source, url, date, outcome, similarity from documents "
+    "select doc_id, source, url, date, outcome, similarity from cluster_members "
     "where cluster = ? and doc_id <> ? order by doc_id = ? desc, similarity desc, doc_id limit 20"
 )
 
@@ -87,7 +87,7 @@ def explain(root: Path, name: str) -> list[Explanation]:
 
 def _find(con: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
     for column, value in _meanings(name):
-        found = rows_of(con, f"select * from documents where {column} = ? limit 20", [value])
+        found = documents_where(con, column, value)
         if found:
             return found
     return []
@@ -272,10 +272,12 @@ def _is_repaired(path: Path) -> bool:
 
 def _curated_texts(root: Path, name: str) -> Iterator[tuple[bytes, bytes]]:
     """Id of every curated document of a shard and the hash of its text, read from documents/."""
-    inputs = [(root / "documents" / name, ["doc_id", "text"]), (root / "ledger" / name, ["outcome"])]
-    for batch in aligned_batches(inputs):
-        for row in batch.filter(pc.equal(batch["outcome"], "curated")).to_pylist():
+    outcomes = pq.read_table(root / "ledger" / name, columns=["outcome"])["outcome"]
+    curated, first = pc.equal(outcomes, "curated").combine_chunks(), 0
+    for batch in aligned_batches([(root / "documents" / name, ["doc_id", "text"])]):
+        for row in batch.filter(curated.slice(first, batch.num_rows)).to_pylist():
             yield row["doc_id"], text_hash(row["text"].encode())
+        first += batch.num_rows
 
 
 def _sums(root: Path, manifest: dict[str, Any]) -> Check:

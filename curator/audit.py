@@ -31,6 +31,12 @@ BESIDE: Final = {
     "documents": ("texts", "what was read, with texts and the columns that travel through; read from documents/"),
 }
 
+LOOKUP: Final = {
+    "table lookup": "in which file of ledger/ a document lies, sorted by key; only beside a view of the ledger",
+    "column lookup.key": "lower 64 bits of the MD5 of its doc_id, its url or its record_id, as text",
+    "column lookup.shard": "number of the file: 12 is ledger/000012.parquet",
+}
+
 COLUMNS: Final = (
     "select table_name, column_name, data_type, coalesce(comment, '') from duckdb_columns() "
     "where not internal and database_name <> 'temp' order by table_name, column_index"
@@ -66,8 +72,20 @@ def _documents(con: duckdb.DuckDBPyConnection, root: Path, ledger: pa.Schema, ro
         con.execute(f"set variable run = {_literal(str(root.resolve()))}")
         con.execute(f"create view documents as from {LEDGER}")
         kind = "VIEW"
+        _lookup(con)
     con.execute(f"comment on {kind} documents is 'one row for every input row: what was measured, decided and done'")
     _comment(con, "documents", ledger)
+
+
+def _lookup(con: duckdb.DuckDBPyConnection) -> None:
+    """Where each document lies, by a hash of each of its names: one file of hundreds is read to explain it."""
+    con.execute(
+        "create table lookup as select * from (select unnest([md5_number_lower(doc_id::varchar), md5_number_lower(url), "
+        "md5_number_lower(record_id)]) as key, parse_filename(filename, true)::integer as shard "
+        f"from {LEDGER}) where key is not null order by key"
+    )
+    for what, comment in LOOKUP.items():
+        con.execute(f"comment on {what} is {_literal(comment)}")
 
 
 def _table(con: duckdb.DuckDBPyConnection, name: str, comment: str, table: pa.Table) -> None:
@@ -168,6 +186,23 @@ def rows_of(con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[objec
     """Run a query and return its rows as dictionaries; through Arrow, since DuckDB's own rows need pytz for times."""
     found: list[dict[str, Any]] = con.sql(sql, params=list(parameters)).to_arrow_table().to_pylist()
     return found
+
+
+def documents_where(
+    con: duckdb.DuckDBPyConnection, column: str, value: object, limit: int = 20
+) -> list[dict[str, Any]]:
+    """Documents whose doc_id, url or record_id is `value`; beyond `TABLE_ROWS` only the files that hold them are read."""
+    where = f"where {_quoted(column)} = ? limit {int(limit)}"
+    if "lookup" not in columns(con):
+        return rows_of(con, f"select * from documents {where}", [value])
+    shards = con.execute(
+        f"select distinct shard from lookup where key = md5_number_lower(?) order by shard limit {int(limit)}",
+        [str(value)],
+    ).fetchall()
+    if not shards:
+        return []
+    files = ", ".join(f"getvariable('run') || '/ledger/{shard:06d}.parquet'" for (shard,) in shards)
+    return rows_of(con, f"select * from read_parquet([{files}]) {where}", [value])
 
 
 def content_of(root: Path) -> str:

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from subprocess import PIPE
+
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from curator import account, audit
 from curator.audit import ask, columns, open_audit, rows_of
-from tests.conftest import Finished
+from curator.shards import sweep
+from tests.conftest import ROOT, Finished
 
 TABLES = {
     "alarms", "cluster_members", "clusters", "constraints", "dedup", "documents", "drop_counts", "inputs", "margins",
@@ -113,3 +124,133 @@ def test_the_account_opened_twice_shows_its_texts_twice(finished_run: Finished) 
     for query in ("from texts", "from mixture", "from documents"):
         with open_audit(finished_run.out) as one_, open_audit(finished_run.out) as two:
             assert len(ask(one_, query).fetchall()) == len(ask(two, query).fetchall()) > 20
+
+
+@pytest.fixture(scope="module")
+def as_view(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same account with the per-document part as a view over the ledger, as beyond `TABLE_ROWS`."""
+    out = tmp_path_factory.mktemp("view") / "out"
+    rebuilt(finished_run.out, out, 0)
+    return out
+
+
+def rebuilt(root: Path, out: Path, table_rows: int) -> None:
+    """An account built again from a run's ledger and its own tables."""
+    if not out.exists():
+        out.mkdir()
+        for name in ("ledger", "mixture", "documents", "run.json", "manifest.json"):
+            (out / name).symlink_to(root / name)
+    with open_audit(root) as con:
+        names = ("runs", "inputs", "stages", "models", "rules", "alarms", "dedup", "shares", "strata", "constraints")
+        tables = {name: (name, con.sql(f"from {name}").to_arrow_table()) for name in names}
+    schema = pq.read_schema(next((root / "ledger").glob("*.parquet")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "TABLE_ROWS", table_rows)
+        audit.build(out, schema, 1, tables)
+
+
+def test_a_large_account_has_the_same_names_types_and_answers(
+    finished_run: Finished, as_view: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ledger").mkdir()  # another run's, in the working folder: nobody may read it by mistake
+    pq.write_table(pa.table({"doc_id": [1]}), tmp_path / "ledger" / "000000.parquet")
+    monkeypatch.chdir(tmp_path)
+    with open_audit(finished_run.out) as small, open_audit(as_view) as large:
+        a, b = columns(small), columns(large)
+        assert (
+            set(b) - set(a) == {"lookup"}
+            and one(large, "select count(*) from duckdb_views() where view_name = 'documents'")[0]
+        )
+        assert {name: [(c, t) for c, t, _ in held] for name, held in a.items()} == {
+            name: [(c, t) for c, t, _ in held] for name, held in b.items() if name != "lookup"
+        }
+        for name in a:
+            query = f"select count(*), bit_xor(md5_number(t::varchar))::varchar from {name} t"
+            assert one(small, query) == one(large, query), name
+
+
+def test_a_document_is_found_in_one_file_of_a_large_account(finished_run: Finished, as_view: Path) -> None:
+    with open_audit(finished_run.out) as con:
+        (row,) = rows_of(con, "select doc_id, url, record_id from documents where url is not null limit 1 offset 7")
+        member = one(con, "select doc_id from cluster_members limit 1")[0]
+    for name in (*row.values(), member):
+        small, large = account.explain(finished_run.out, str(name)), account.explain(as_view, str(name))
+        assert small == large != []
+    with open_audit(as_view) as con:
+        assert audit.documents_where(con, "url", "https://nobody.example/") == []
+        assert audit.documents_where(con, "doc_id", uuid.UUID(int=3)) == []
+
+
+def test_a_reader_keeps_the_account_it_opened_while_its_successor_is_written(
+    finished_run: Finished, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    rebuilt(finished_run.out, out, 1000)
+    reader = subprocess.Popen([sys.executable, "-c", READER, str(out)], stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT)
+    assert reader.stdin and reader.stdout
+    assert reader.stdout.readline().split() == [str(finished_run.rows), "1"]
+    before = (out / "audit.duckdb").stat().st_ino
+    rebuilt(finished_run.out, out, 1000)
+    assert (out / "audit.duckdb").stat().st_ino != before
+    reader.stdin.write("again\n")
+    reader.stdin.flush()
+    assert reader.stdout.readline().split() == [str(finished_run.rows), "1"]
+    with open_audit(out) as con:
+        assert one(con, "select count(*) from documents") == (finished_run.rows,)
+    reader.communicate("")
+    assert reader.returncode == 0
+
+
+def test_a_killed_build_leaves_the_old_account_or_none(finished_run: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rebuilt(finished_run.out, out, 1000)
+    before = (out / "audit.duckdb").read_bytes()
+    for after in ("documents", "views"):
+        child = subprocess.run([sys.executable, "-c", KILLED, str(out), after], cwd=ROOT, check=False)
+        assert child.returncode == -signal.SIGKILL
+        assert (out / "audit.duckdb").read_bytes() == before
+        assert list(out.glob("audit.duckdb.*")), "killed before it wrote"
+        with open_audit(out) as con:
+            assert one(con, "select count(*) from documents") == (finished_run.rows,)
+        sweep(out)
+        assert list(out.glob("audit.duckdb.*")) == []
+    rebuilt(finished_run.out, out, 1000)
+    (out / "audit.duckdb").unlink()
+    child = subprocess.run([sys.executable, "-c", KILLED, str(out), "views"], cwd=ROOT, check=False)
+    assert child.returncode == -signal.SIGKILL and not (out / "audit.duckdb").exists()
+
+
+READER = """
+import sys
+from pathlib import Path
+from curator.audit import open_audit
+con = open_audit(Path(sys.argv[1]))
+print(*con.execute("select (select count(*) from documents), (select count(*) from runs)").fetchone(), flush=True)
+sys.stdin.readline()
+print(*con.execute("select (select count(*) from documents), (select count(*) from runs)").fetchone(), flush=True)
+"""
+
+# Builds an account and dies by SIGKILL: with the documents written and tables to come, or when all is written but the rename.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from curator import audit, report_tables
+
+out, after = Path(sys.argv[1]), sys.argv[2]
+schema = pq.read_schema(next((out / "ledger").glob("*.parquet")))
+names = ("RUNS", "INPUTS", "STAGES", "MODELS", "RULES", "ALARMS", "DEDUP", "SHARES", "STRATA", "CONSTRAINTS")
+tables = {name.lower(): (name, getattr(report_tables, name).empty_table()) for name in names}
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+
+class Dying(dict):
+    def items(self):
+        for item in super().items():
+            if after == "documents" and item[0] == "shares":
+                die()
+            yield item
+
+if after != "documents":
+    audit.content_hash = lambda con: die()
+audit.build(out, schema, 1, Dying(tables))
+"""
