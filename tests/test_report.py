@@ -149,6 +149,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return plain(tmp_path_factory.mktemp("hostile"), rows, rules=rules, stages={"exact": {}, "minhash": {}, "text_stats": {}})  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def hostile_html(hostile: Path) -> str:
+    return render(hostile)
+
+
 def test_the_page_is_whole_and_reaches_nothing(html: str) -> None:
     page = Page(html)
     inert(page)
@@ -185,25 +190,17 @@ def test_the_numbers_are_those_of_the_run(html: str, finished_run: Finished) -> 
     assert f"Of {finished_run.rows:,} documents {outcomes['curated']:,} are in the mixture" in html
 
 
-def test_hostile_text_is_inert(hostile: Path) -> None:
-    html = render(hostile)
-    inert(Page(html))
-    seen = " ".join(Page(html).texts)
+def test_hostile_text_is_inert(hostile_html: str) -> None:
+    page = Page(hostile_html)
+    inert(page)
+    seen = " ".join(page.texts)
     for said in ("<script>alert(1)</script>", "</style></title><img", "'; drop table", "{{ 7 * 7 }}", "$\\frac{1}{0}$"):
         assert said in seen  # shown as it is, not taken away
-    assert "\\u202e" in seen and "49" not in re.findall(r"<bdi>(\d+)</bdi>", html)
+    assert "\\u202e" in seen and "49" not in re.findall(r"<bdi>(\d+)</bdi>", hostile_html)
 
 
-def test_long_texts_are_cut(hostile: Path) -> None:
-    assert "x" * 301 not in render(hostile)
-
-
-def test_a_run_without_a_detector_says_so(tmp_path: Path) -> None:
-    out = plain(tmp_path, [{"id": str(i), "text": corpus.prose(i), "source": "one"} for i in range(12)])
-    html = render(out)
-    inert(Page(html))
-    assert "No detector ran" in html and "an unknown part" in html
-    assert 'id="quality"' not in html and 'id="duplicates"' in html
+def test_long_texts_are_cut(hostile_html: str) -> None:
+    assert "x" * 301 not in hostile_html
 
 
 def test_a_run_that_could_read_nothing_has_a_page(tmp_path: Path) -> None:
@@ -212,7 +209,7 @@ def test_a_run_that_could_read_nothing_has_a_page(tmp_path: Path) -> None:
     assert "Of 3 documents 0 are in the mixture (0.0 %)." in html and 'id="quarantine-reasons-title"' in html
 
 
-def test_many_sources_become_twenty_and_others(tmp_path: Path) -> None:
+def test_many_sources_become_twenty_and_others_and_a_missing_detector_is_said(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
         {"id": str(i), "text": f"These are the words of number {i}.", "source": f"source {i:03d}"} for i in range(100)
     ]
@@ -220,6 +217,8 @@ def test_many_sources_become_twenty_and_others(tmp_path: Path) -> None:
     html = render(plain(tmp_path, rows))
     inert(Page(html))
     assert "81 others" in html and "<bdi>others</bdi>" in html
+    assert "No detector ran" in html and "an unknown part" in html
+    assert 'id="quality"' not in html and "No document has a duplicate." in html
     assert len(html.encode()) < 500_000
     by_source = html[html.index("Outcomes by source") : html.index("</table>", html.index("Outcomes by source"))]
     assert by_source.count("<tr>") == 1 + 20 + 1
@@ -375,16 +374,18 @@ def visited(page: str, folder: Path) -> tuple[str, list[str], list[str]]:
 
 
 @browser
-def test_a_browser_draws_every_plot_and_neither_complains_nor_asks(hostile: Path, html: str, tmp_path: Path) -> None:
-    for name, page in (("run", html), ("hostile", render(hostile))):
+def test_a_browser_draws_every_plot_and_neither_complains_nor_asks(
+    hostile_html: str, html: str, tmp_path: Path
+) -> None:
+    for name, page in (("run", html), ("hostile", hostile_html)):
         dom, console, asked = visited(page, tmp_path / name)
         assert (console, asked) == ([], [])
         assert dom.count("<svg ") == page.count("<svg ") > 0 and "<script" not in dom
 
 
 @browser
-def test_nothing_is_asked_even_without_the_policy(hostile: Path, tmp_path: Path) -> None:
-    open_page = re.sub(r"<meta http-equiv=[^>]*>", "", render(hostile))
+def test_nothing_is_asked_even_without_the_policy(hostile_html: str, tmp_path: Path) -> None:
+    open_page = re.sub(r"<meta http-equiv=[^>]*>", "", hostile_html)
     assert visited(open_page, tmp_path / "open")[1:] == ([], [])
     control = open_page.replace("</main>", "<img src='http://evil.example/seen'><script>console.log(1)</script></main>")
     _, console, asked = visited(control, tmp_path / "control")
