@@ -13,6 +13,7 @@ where the caller has imported it, never imported from here.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -271,6 +272,14 @@ class CuratedDataset:
         """Every how many samples of the epoch one is ours, and which: ranks first, within a rank its torch workers."""
         worker, workers = _torch_worker()
         return self.world * workers, self.rank + self.world * worker
+
+    def part(self, number: int, of: int) -> CuratedDataset:
+        """A copy that stands where this one does and gives the number-th of `of` parts of this rank's samples."""
+        if not 0 <= number < of:
+            raise InputError(f"part {number} of {of}: parts count from 0")
+        one = copy.copy(self)
+        one.rank, one.world = self.rank + self.world * number, self.world * of
+        return one
 
     def _window(self, plan: _Plan, window: int) -> tuple[pa.Table, I64]:
         """Read a window's row groups; returns the table and its rows in the order of the epoch, copies repeated."""

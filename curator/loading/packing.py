@@ -70,9 +70,9 @@ class PackedDataset:
         if length < 1:
             raise InputError(f"sequences of {length} tokens cannot be packed; give a length of at least 1")
         self.source, self.length, self.dropped_tokens = source, length, 0
-        raw = _bytes(Path(tokenizer))
-        self._tokenizer = _read(raw, Path(tokenizer))
-        self._separator, self._padding = _token(self._tokenizer, separator), _token(self._tokenizer, padding)
+        raw = tokenizer_bytes(Path(tokenizer))
+        self._tokenizer = read_tokenizer(raw, Path(tokenizer))
+        self._separator, self._padding = token_id(self._tokenizer, separator), token_id(self._tokenizer, padding)
         self._recipe = {
             "tokenizer": hashlib.sha256(raw).hexdigest(),
             "length": length,
@@ -187,14 +187,16 @@ class _Tokens:
         self.state, self.doc_id, self.ids, self.given = state, doc_id, ids, given
 
 
-def _bytes(path: Path) -> bytes:
+def tokenizer_bytes(path: Path) -> bytes:
+    """Read a tokenizer file as it lies."""
     try:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read as a tokenizer ({error}); give a tokenizer.json") from error
 
 
-def _read(raw: bytes, path: Path) -> Any:
+def read_tokenizer(raw: bytes, path: Path) -> Any:
+    """Make a tokenizer of the bytes of a file; `path` is for the message of what it is not."""
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -208,7 +210,8 @@ def _read(raw: bytes, path: Path) -> Any:
     return tokenizer
 
 
-def _token(tokenizer: Any, token: str | None) -> int | None:
+def token_id(tokenizer: Any, token: str | None) -> int | None:
+    """A token's number in the vocabulary; None for none."""
     if token is None:
         return None
     found = tokenizer.token_to_id(token)
