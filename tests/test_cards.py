@@ -144,6 +144,15 @@ def test_every_query_runs_alone_on_the_account(finished_run: Finished) -> None:
     assert not set(ACCOUNT) & set(MIXTURE)
 
 
+def test_an_empty_mixture_is_no_data_set(hostile: Path, tmp_path: Path) -> None:
+    shutil.copytree(hostile, tmp_path / "out")
+    manifest = json.loads((hostile / "manifest.json").read_text())
+    manifest["files"] = {k: v for k, v in manifest["files"].items() if not k.startswith("mixture/")}
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="empty mixture"):
+        gather(tmp_path / "out")
+
+
 # Croissant
 
 
@@ -188,6 +197,7 @@ def test_croissant_describes_every_file_and_column(facts: Facts, finished_run: F
 
 def test_lists_are_arrays_and_ids_hold_no_mark_of_an_iri(crawl: Facts) -> None:
     fields = {part["name"]: part for part in croissant(crawl, NOBODY)["recordSet"][0]["field"]}
+    assert fields["licence"]["description"] == doc_of(INGESTED.field("licence"))  # readers drop the words on the way
     assert fields["robots_disallowed"]["isArray"] and fields["robots_disallowed"]["dataType"] == "sc:Text"
     assert all(re.fullmatch(r"documents/[\w%~-]+", part["@id"]) for part in fields.values())
     assert fields[COLUMN]["source"]["extract"]["column"] == COLUMN

@@ -36,8 +36,9 @@ def card_command(out: Path, folder: Path | None, prov: bool, openlineage: bool, 
     """Write dataset cards from the account of a finished run.
 
     croissant.json (Croissant 1.1 with RAI), README.md (Hugging Face) and eu-training-content.json (fields of the
-    EU summary of training content). Their paths are relative to the folder that holds mixture/. What the account
-    does not know is said to be unknown; the options state what only you can know.
+    EU summary of training content). Their paths are relative to the folder that holds mixture/: publish that and
+    the cards, not the whole of OUT, which holds the dropped texts too. What the account does not know is said to be
+    unknown; the options state what only you can know.
 
     \b
     Example:

@@ -13,7 +13,6 @@ import pyarrow as pa
 from curator.cards import words
 from curator.cards.facts import Declared, Facts, Row
 from curator.prevalence import LEVEL
-from curator.schema import doc_of
 
 # Our own terms. A URN, since the project owns no address: nobody else can put another meaning behind it.
 VOCABULARY: Final = "urn:corpus-curator:terms:1:"
@@ -257,7 +256,7 @@ def _field(record_set: str, column: pa.Field) -> Row:
         "@type": "cr:Field",
         "@id": field_id(record_set, column.name),
         "name": column.name,
-        "description": f"{doc_of(column) or 'a column of the input, unchanged'}{note}",
+        "description": f"{words.meaning(column) or 'a column of the input, unchanged'}{note}",
         "dataType": kind,
         **({"isArray": True, "arrayShape": "-1"} if item is not column.type else {}),
         "source": {"fileSet": {"@id": "mixture-files"}, "extract": {"column": column.name}},

@@ -14,6 +14,7 @@ from curator.cards.facts import Declared, Facts, Row, domains
 from curator.prevalence import LEVEL
 
 TOP_DOMAINS: Final = 0.10
+MAX_LISTED: Final = 1000
 _OPT_OUT: Final = re.compile(r"\b(train_ai|tdm_reserved|noai|robots_disallowed|content_usage)\b")
 _NOT_KNOWN: Final = "not in the account: the provider must state it"
 Field = dict[str, Any]
@@ -22,6 +23,11 @@ Field = dict[str, Any]
 def known(value: Any, source: str) -> Field:
     """A field with where its value comes from: a query of the account, or the user."""
     return {"value": value, "from": source}
+
+
+def _listed(rows: list[Row], source: str) -> Field:
+    """The largest of many with how many there are: pages name licences by the thousand."""
+    return known({"count": len(rows), "listed": rows[:MAX_LISTED]}, source)
 
 
 def unknown(reason: str) -> Field:
@@ -112,7 +118,7 @@ def _languages(facts: Facts) -> Field:
 def _sources(facts: Facts) -> dict[str, Any]:
     names = [{"source": r["source"], "documents": r["curated"]} for r in facts.rows("sources") if r["curated"]]
     return {
-        "sources_of_the_account": known(names, "query sources"),
+        "sources_of_the_account": _listed(names, "query sources"),
         "2.1_publicly_available_datasets": unknown(
             "the account names sources but not whether they are public data sets"
         ),
@@ -134,7 +140,7 @@ def _licences(facts: Facts) -> Field:
     rows = facts.answers["licences"]
     if rows is None:
         return unknown("the inputs were not made by `curator ingest`, which reads declared licences")
-    return known([{"licence": r["licence"], "documents": r["documents"]} for r in rows], "query licences")
+    return _listed([{"licence": r["licence"], "documents": r["documents"]} for r in rows], "query licences")
 
 
 def _crawled(facts: Facts) -> dict[str, Any]:

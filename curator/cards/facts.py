@@ -205,13 +205,13 @@ def asked_of_mixture(
     """Ask the mixture's own files what only ingested columns can answer; None for what they do not hold."""
     con.execute("set timezone = 'UTC'")
     # only columns that carry both the name and the type that ingest gives them: a user's own `licence` may be anything
-    have = {c.name for c in schema if c.name in INGESTED.names and _like(c.type, INGESTED.field(c.name).type)}
+    have = {c.name for c in schema if c.name in INGESTED.names and like(c.type, INGESTED.field(c.name).type)}
     if have:
         con.register("mixture", ds.dataset([str(path) for path in paths], schema=schema, format="parquet"))
     return _asked(con, MIXTURE, have)
 
 
-def _like(found: pa.DataType, wanted: pa.DataType) -> bool:
+def like(found: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether a column holds what ingest wrote: readers widen strings to large ones."""
     return bool(found == wanted or (pa.types.is_large_string(found) and pa.types.is_string(wanted)))
 

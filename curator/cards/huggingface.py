@@ -15,7 +15,6 @@ import yaml
 from curator.cards import words
 from curator.cards.facts import Declared, Facts, Row
 from curator.ledger import OUTCOME_DOC, OUTCOMES
-from curator.schema import doc_of
 from curator.tables import percent
 
 MAX_SOURCES: Final = 50  # rows of the table of sources; the rest are counted together
@@ -209,7 +208,7 @@ def _source(row: Row) -> list[str]:
 
 def _columns(facts: Facts) -> str:
     rows = [
-        [code(c.name), code(c.type, 60), escaped(words.plain(doc_of(c), 300)) or "a column of the input"]
+        [code(c.name), code(c.type, 60), escaped(words.plain(words.meaning(c), 300)) or "a column of the input"]
         for c in facts.schema
     ]
     return _table(("column", "type", "meaning"), rows)
@@ -249,6 +248,18 @@ def _block(text: str) -> str:
     return f"{fence}toml\n{text.strip()}\n{fence}"
 
 
+# `datasets` knows no UUIDs; the features in this file's head let it read them as 16 bytes
+_READ: Final = """With FOLDER the folder that holds this file and mixture/:
+
+```python
+from datasets import load_dataset
+
+documents = load_dataset("FOLDER", split="train")
+```
+
+or as plain Parquet: `pyarrow.dataset.dataset("FOLDER/mixture")`, in DuckDB `from 'FOLDER/mixture/*.parquet'`. `doc_id` and
+`cluster` are UUIDs; `datasets` shows them as 16 bytes."""
+
 _SECTIONS: Final[dict[str, Callable[[Facts], str]]] = {
     "Human and synthetic share": _shares,
     "What became of the input": _outcomes,
@@ -257,6 +268,7 @@ _SECTIONS: Final[dict[str, Callable[[Facts], str]]] = {
     "Mixture": lambda facts: escaped(words.drawn(facts) + " " + words.repaired(facts)),
     "Sources": _sources,
     "Languages": _languages,
+    "How to read it": lambda _: _READ,
     "Columns": _columns,
     "Limits": _limits,
     "How to repeat it": _repeat,

@@ -14,7 +14,6 @@ from curator.cards import words
 from curator.cards.croissant import VOCABULARY
 from curator.cards.facts import Declared, Facts, Row
 from curator.errors import InputError
-from curator.schema import doc_of
 
 _SPEC: Final = "https://openlineage.io/spec"
 RUN_EVENT: Final = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
@@ -150,7 +149,7 @@ def _input(row: Row, facts: Facts) -> Row:
 
 
 def _output(facts: Facts) -> Row:
-    fields = [{"name": c.name, "type": str(c.type), "description": doc_of(c)} for c in facts.schema]
+    fields = [{"name": c.name, "type": str(c.type), "description": words.meaning(c)} for c in facts.schema]
     statistics = {
         "rowCount": facts.curated,
         "size": sum(file["bytes"] for file in facts.files),

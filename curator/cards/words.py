@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from curator.cards.facts import Declared, Facts
+import pyarrow as pa
+
+from curator.cards.facts import Declared, Facts, like
 from curator.prevalence import LEVEL
+from curator.schema import INGESTED, doc_of
 from curator.shipped import model_rows, shipped
 from curator.tables import percent, shown
 
@@ -159,6 +162,14 @@ def models_used(facts: Facts) -> list[dict[str, Any]]:
     """The models whose stages measured these documents, as the account names them."""
     used = {model for stage, model in MODEL_OF_STAGE.items() if facts.has_stage(stage)}
     return [row for row in facts.rows("models") if row["name"] in used]
+
+
+def meaning(column: pa.Field) -> str:
+    """What a column of the mixture means: its own words, else those of `curator ingest`, which Parquet readers drop on the way."""
+    ingest = INGESTED.field(column.name) if column.name in INGESTED.names else None
+    if own := doc_of(column):
+        return own
+    return doc_of(ingest) if ingest is not None and like(column.type, ingest.type) else ""
 
 
 def languages(facts: Facts, at_least: float = 0.01) -> list[dict[str, Any]]:
