@@ -18,7 +18,10 @@ from curator.shards import writing
 # Up to this many rows the per-document part is a real table; beyond it a view over ledger/*.parquet beside the database.
 TABLE_ROWS: Final = 5_000_000
 
-CONTENT_TABLES: Final = "select table_name from duckdb_tables() where not internal order by table_name"
+# What is hashed; `lookup` follows from the ledger, and its thirty million rows would take longer than all the rest.
+CONTENT_TABLES: Final = (
+    "select table_name from duckdb_tables() where not internal and table_name <> 'lookup' order by table_name"
+)
 
 # A view beyond `TABLE_ROWS` finds its files by the variable `run`, the run's folder; where none is set, by the working
 # folder. A relative name alone would read the ledger of whatever run lies there.
@@ -52,7 +55,8 @@ def build(root: Path, ledger: pa.Schema, rows: int, tables: Mapping[str, tuple[s
     """
     with writing(root / "audit.duckdb") as temporary:
         temporary.unlink(missing_ok=True)
-        with duckdb.connect(str(temporary), config={"threads": 1, "memory_limit": "512MB"}) as con:
+        limits = {"threads": 1, "memory_limit": "512MB", "temp_directory": str(root / "spill")}
+        with duckdb.connect(str(temporary), config=limits) as con:
             con.execute("set timezone = 'UTC'")
             _documents(con, root, ledger, rows)
             for name, (comment, table) in tables.items():
