@@ -217,7 +217,7 @@ def test_many_sources_become_twenty_and_others_and_a_missing_detector_is_said(tm
     html = render(plain(tmp_path, rows))
     inert(Page(html))
     assert "81 others" in html and "<bdi>others</bdi>" in html
-    assert "No detector ran" in html and "an unknown part" in html
+    assert "No detector ran" in html and "How much of it is synthetic is unknown" in html
     assert 'id="quality"' not in html and "No document has a duplicate." in html
     assert len(html.encode()) < 500_000
     by_source = html[html.index("Outcomes by source") : html.index("</table>", html.index("Outcomes by source"))]
@@ -290,6 +290,17 @@ def test_any_label_can_be_drawn(label: str) -> None:
     page = Page(svg)
     assert page.tags - {"svg"} <= {f"svg:{tag}" for tag in SVG}
     assert figures.clipped(cells.line(label)).strip() in "\n".join(page.texts)
+
+
+def test_what_is_unknown_leaves_a_gap_and_not_a_zero() -> None:
+    values = [(0.1, 0.2, 0.3), None, (0.0, 0.0, 0.1)]
+    series = [Series("input", "before", values), Series("mixture", "after", [None, None, None])]
+    for draw in (figures.intervals, figures.over_time):
+        svg = Page(str(draw("f", "shares", ["a", "b", "c"], series)))
+        drawn = [v for tag, name, v in svg.attributes if tag == "use" and name == "style" and "--before" in v]
+        assert len(drawn) == 2 + 1 and "b" in svg.texts  # the third stands in the legend
+    long = figures.over_time("f", "shares", [f"{i:03d}" for i in range(240)], [Series("input", "before", values * 80)])
+    assert len([t for t in Page(str(long)).texts if re.fullmatch(r"\d{3}", t)]) == 12
 
 
 def test_numbers_read_as_people_write_them() -> None:

@@ -173,8 +173,14 @@ def _headline(account: Account) -> list[str]:
     said = [f"Of {total:,} documents {curated:,} are in the mixture ({share(curated / total)})."]
     whole = {row["scope"]: row for row in _whole(account).rows if row["unit"] == "docs"}
     if {"input", "mixture"} <= whole.keys():
-        said.append(f"Synthetic: {_said(whole['input'])} of the input, {_said(whole['mixture'])} of the mixture.")
+        said.append(_before_and_after(whole["input"], whole["mixture"]))
     return said
+
+
+def _before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    if before["share"] is None and before["reason"] == after["reason"]:
+        return f"How much of it is synthetic is unknown: {line(before['reason'])}."
+    return f"Synthetic: {_said(before)} of the input, {_said(after)} of the mixture."
 
 
 def _said(row: Mapping[str, Any]) -> str:
