@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -55,7 +56,11 @@ def build(root: Path, ledger: pa.Schema, rows: int, tables: Mapping[str, tuple[s
     """
     with writing(root / "audit.duckdb") as temporary:
         temporary.unlink(missing_ok=True)
-        limits = {"threads": 1, "memory_limit": "512MB", "temp_directory": str(root / "spill")}
+        limits: dict[str, str | bool | int | float | list[str]] = {
+            "threads": 1,
+            "memory_limit": "512MB",
+            "temp_directory": str(root / "spill"),
+        }
         with duckdb.connect(str(temporary), config=limits) as con:
             con.execute("set timezone = 'UTC'")
             _documents(con, root, ledger, rows)
@@ -64,6 +69,7 @@ def build(root: Path, ledger: pa.Schema, rows: int, tables: Mapping[str, tuple[s
             con.execute((files("curator") / "sql" / "views.sql").read_text("utf-8"))
             con.execute("checkpoint")
             content = content_hash(con)
+    shutil.rmtree(root / "spill", ignore_errors=True)
     return content
 
 
