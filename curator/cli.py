@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from curator import __version__, account, shipped, sources, tables
 from curator.audit import open_audit, rows_of
+from curator.cards.command import card_command
 from curator.curve import curve_lines
 from curator.engine.local import default_workers
 from curator.errors import CuratorError, InputError
@@ -22,6 +23,7 @@ from curator.ledger import OUTCOME_DOC
 from curator.progress import Console, Silent
 from curator.readers.columns import Columns
 from curator.recipe import load, with_decontamination, with_encoder
+from curator.report.command import report_command
 from curator.run import Request, filter_corpus, redecide_run
 from curator.schema import doc_of
 from curator.score import Scorer, open_lines
@@ -579,3 +581,7 @@ def stages(name: str | None) -> None:
 
 def _first_line(text: str | None) -> str:
     return (text or "").strip().splitlines()[0]
+
+
+main.add_command(report_command)
+main.add_command(card_command)

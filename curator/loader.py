@@ -286,10 +286,12 @@ class CuratedDataset:
         groups = plan.windows[window]
         tables = [self._read(np.array([group]), self.columns) for group in groups]
         copies = [self._copies(table, plan.epoch, int(group)) for table, group in zip(tables, groups, strict=True)]
-        table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+        table = pa.concat_tables(tables, promote_options="default")
         rows = np.repeat(np.arange(table.num_rows), np.concatenate(copies))
-        if self.shuffle:
-            rows = rows[_permutation(len(rows), self.seed, f"loader:rows:{plan.epoch}:{window}")]
+        if not self.shuffle:
+            return (table if _consecutive(rows) else table.combine_chunks()), rows
+        table = table.combine_chunks()  # taking rows of a table in pieces would lay it together each time
+        rows = rows[_permutation(len(rows), self.seed, f"loader:rows:{plan.epoch}:{window}")]
         return table, rows
 
     def _read(self, groups: I64, columns: Sequence[str]) -> pa.Table:
@@ -417,7 +419,8 @@ class _Lane:
             if self._table is None:
                 break
             now, self._rows = self._rows[:n], self._rows[n:]
-            taken.append(self._table.take(pa.array(now)))
+            whole = _consecutive(now)
+            taken.append(self._table.slice(int(now[0]), len(now)) if whole else self._table.take(pa.array(now)))
             n -= len(now)
         return taken
 
@@ -551,6 +554,11 @@ def _windows(order: I64, rows: I64, size: I64, lanes: int = 1) -> list[I64]:
             filled = weighed = 0
         filled, weighed = filled + rows[group], weighed + size[group]
     return np.split(order, cuts) if len(order) else []
+
+
+def _consecutive(rows: I64) -> bool:
+    """Whether rows lie one after the other, so that a slice gives them without copying."""
+    return bool((np.diff(rows) == 1).all())
 
 
 def _interleaved(counts: Sequence[int]) -> I64:

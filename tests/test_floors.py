@@ -54,9 +54,11 @@ FLOORS = [
         "progress",
         "tables",
         "ingest",
+        "cards",
+        "report",
     },
     {"run"},
-    {"cli", "loader", "__main__"},
+    {"cli", "loader", "loading", "__main__"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 FILES = sorted((ROOT / "curator").rglob("*.py"))
