@@ -232,8 +232,8 @@ def one(words: Path, count: int, seed: int, spill: Path) -> dict[str, float]:
     found = find_clusters(corpus.batches(), corpus.ids(), corpus.texts, spill=spill)
     seconds = time.process_time() - began - corpus.seconds
     wall = time.perf_counter() - wall
-    planted, met = corpus.recall(found)
     peak = memory("VmHWM")
+    planted, met = corpus.recall(found)
     return found.report | {
         "n": count, "seconds": seconds, "making": corpus.seconds, "wall": wall, "peak": peak, "above": peak - baseline,
         "planted": planted, "met": met,

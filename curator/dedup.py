@@ -60,7 +60,7 @@ KINDS: Final = ("none", "exact", "near")
 _ROUNDS: Final = 4  # each is paid for by new pairs only; the second already finds few
 _SEGMENTS: Final = 32  # of the file of shingle sets; no more than four are mapped at once
 _SEGMENT_BYTES: Final = (1 << 20, 32 << 20)  # at least and at most
-_AROUND_BYTES: Final = 64 << 10  # a touch maps its neighbourhood too
+_AROUND_BYTES: Final = 256 << 10  # a touch maps its neighbourhood too; 64 KiB were counted where 350 came
 _FEW_ROWS: Final = 512  # are fetched at once where nobody knows how long they are
 
 
@@ -346,9 +346,7 @@ def _stars(bucket: U32, member: U32, tired: Bools, stays: Bools, graph: _Graph, 
     for star in range(params.stars):
         if len(bucket) == 0:
             break
-        starts = starts_of_runs(bucket)
-        sizes = np.diff(np.append(starts, len(bucket)))
-        centre = np.repeat(np.minimum.reduceat(member, starts), sizes)
+        centre = _lowest(bucket, member)
         others = member != centre
         bucket, member, centre = bucket[others], member[others], centre[others]
         missed = graph.similarity(_pairs(centre, member)) < params.threshold
@@ -358,6 +356,12 @@ def _stars(bucket: U32, member: U32, tired: Bools, stays: Bools, graph: _Graph, 
             capped += int(hot.sum())
             bucket, member = bucket[~hot], member[~hot]
     return capped + len(member)
+
+
+def _lowest(bucket: U32, member: U32) -> U32:
+    """The first document of each place's bucket."""
+    starts = starts_of_runs(bucket)
+    return np.repeat(np.minimum.reduceat(member, starts), np.diff(np.append(starts, len(bucket))))
 
 
 def _in_company(bucket: U32, member: U32, keep: Bools) -> tuple[U32, U32]:
@@ -404,15 +408,16 @@ class _Graph:
         return self._drawn[1]
 
     def similarity(self, pairs: U64) -> F64:
-        """Similarity of each pair; those not compared before are compared now."""
-        ascending, places = pairs.copy(), np.arange(len(pairs), dtype=np.uint32)
-        sort_rows(ascending, places)
-        starts = starts_of_runs(ascending)
-        distinct = ascending[starts]
+        """Similarity of each pair; those not compared before are compared now. `pairs` is used up."""
+        count, places = len(pairs), np.arange(len(pairs), dtype=np.uint32)
+        sort_rows(pairs, places)
+        starts = starts_of_runs(pairs)
+        distinct = pairs[starts]
+        del pairs  # the caller lets go of it too: this is where memory peaks
         self._compare(distinct)
         found = self.similarities[np.searchsorted(self.pairs, distinct)]
-        out = np.empty(len(pairs), np.float64)
-        out[places] = np.repeat(found, np.diff(np.append(starts, len(pairs))))
+        out = np.empty(count, np.float64)
+        out[places] = np.repeat(found, np.diff(np.append(starts, count)))
         return out
 
     def _compare(self, new: U64) -> None:
@@ -469,8 +474,9 @@ class _Sets:
         if len(first) == 0 or self._spill.size == 0:
             return out
         segment = min(max(self._spill.size // _SEGMENTS, _SEGMENT_BYTES[0]), _SEGMENT_BYTES[1]) // 8
-        low, high = (self._begins[ends(first, second)] // segment for ends in (np.minimum, np.maximum))
-        blocks, pairs = (low << 32 | high).astype(np.uint64), np.arange(len(first), dtype=np.uint32)
+        pairs = np.arange(len(first), dtype=np.uint32)
+        segments = (self._begins // segment).astype(np.uint32)
+        blocks = _pairs(segments[first], segments[second])
         sort_rows(blocks, pairs)
         memory = self._spill.map()
         sets = np.frombuffer(memory, np.uint64)
