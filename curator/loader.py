@@ -686,8 +686,8 @@ class _View:
     def set_epoch(self, epoch: int) -> None:
         self.dataset.set_epoch(epoch)
 
-    def state_dict(self, *taken: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.dataset.state_dict(*taken)
+    def state_dict(self, *place: int, **named: int) -> dict[str, Any]:
+        found: dict[str, Any] = self.dataset.state_dict(*place, **named)
         return found
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
