@@ -3,6 +3,7 @@
 # make bench   speed and memory on 10,000 and 100,000 documents; MinHash beside datasketch
 # make bench-ingest  extractors beside one another, a 2 GB archive, 20,000 mutants (needs ../shared/data)
 # make bench-dedup   signatures and whole runs beside peers, quality, growth to 10,000,000 documents
+# make bench-account  questions of an account of 10,000,000 documents (needs make demo)
 # make bench-rules   what each rule drops of human text (needs ../shared/data)
 # make soak    kill a run twenty times, compare the bytes
 
@@ -10,7 +11,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench bench-ingest bench-dedup bench-rules soak docs lint clean
+.PHONY: demo test bench bench-ingest bench-dedup bench-account bench-rules soak docs lint clean
 
 demo: data/sample/corpus.parquet
 	$(BIN)/curator filter data/sample/corpus.parquet -o demo-out
@@ -35,6 +36,9 @@ bench-dedup: $(VENV)/.bench data/sample/corpus.parquet
 	$(BIN)/python benchmarks/dedup_peers.py --documents 100000
 	$(BIN)/python benchmarks/dedup_quality.py
 	$(BIN)/python benchmarks/dedup_scale.py 100000 1000000 10000000
+
+bench-account: $(VENV)/.test
+	$(BIN)/python benchmarks/account.py --like demo-out
 
 bench-rules: $(VENV)/.test
 	$(BIN)/python benchmarks/rules.py

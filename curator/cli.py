@@ -12,7 +12,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from curator import __version__, account, shipped, sources, tables
-from curator.audit import open_audit, rows_of
+from curator.audit import ask, open_audit, rows_of
 from curator.cards.command import card_command
 from curator.curve import curve_lines
 from curator.engine.local import default_workers
@@ -274,8 +274,9 @@ def _interval(share: dict[str, Any]) -> str:
 def sql(out: Path, query: str, kind: str, to: Path | None) -> None:
     """Ask the account in SQL; it is opened read-only and can reach no other file.
 
-    Tables: documents, sources, clusters, shares, strata, constraints, rules, models, stages, runs,
-    alarms, quarantine; views: reasons, drop_counts.
+    One question at a time, and only a question: nothing can be written. Tables: documents, sources, clusters,
+    cluster_members, shares, strata, constraints, rules, models, stages, runs, alarms, quarantine, drop_counts;
+    views: reasons, verdicts, margins, mixture, texts. Worked queries: docs/queries.md.
 
     \b
     Example:
@@ -285,7 +286,7 @@ def sql(out: Path, query: str, kind: str, to: Path | None) -> None:
     tables.need(kind != "parquet" or to, "parquet goes to a file; name it with -o FILE.parquet")
     with open_audit(out) as con:
         try:
-            found = con.sql(query).to_arrow_table()
+            found = ask(con, query).to_arrow_table()
         except duckdb.Error as error:
             raise InputError(f"query failed: {str(error).strip().splitlines()[0]}") from error
     rows = (lambda: found.to_pylist()) if kind != "parquet" else list
