@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curator.errors import RecipeError
@@ -32,14 +32,19 @@ def test_a_human_corpus_is_kept_whole() -> None:
     assert found.included.all() and found.price == 0 and found.constraints[0]["met"]
 
 
-@settings(max_examples=40, deadline=None)
+# derandomized: three standard errors are exceeded once in 700 draws, and forty new ones a run would fail one run in twenty
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000), st.floats(0.05, 0.95), st.floats(0.02, 0.5))
+@example(129, 0.875, 0.02)  # the cleanest bin alone is above the cap
 def test_the_cap_holds_in_expectation_and_in_the_draw(seed: int, machine: float, cap: float) -> None:
     dice = np.random.default_rng(seed)
     n = 4000
     q = np.where(dice.random(n) < machine, dice.beta(8, 2, n), dice.beta(1, 30, n))
     found = draw(q, max_synthetic=cap, floor=0.0)
     constraint = found.constraints[0]
+    if q[q < 1 / MixtureParams().bins].mean() > cap:  # no choice of cells can meet it: as strict as can be, and said
+        assert not constraint["met"] and set(np.flatnonzero(found.included)) <= set(np.flatnonzero(q < 0.05))
+        return
     assert constraint["met"] and constraint["expected"] <= cap + 1e-9  # type: ignore[operator]
     variance = (found.inclusion * (1 - found.inclusion) * (q - cap) ** 2).sum()
     error = 3 * np.sqrt(variance) / max(1.0, found.inclusion.sum())
