@@ -96,12 +96,13 @@ class IngestTask:
     columns: Columns
     guards: Guards
     moved: Callable[[int], None]  # told how many MB more of input are behind
+    turn: int = 0  # earlier tasks that read files of the same names: a/x.jsonl and b/x.jsonl are both called x.jsonl
     label: str = "ingest"
 
     @cached_property
     def name(self) -> str:
         """Names the task's files: by what it reads, not by its turn, so that a file more renames nothing."""
-        return fingerprint([(s.source, s.name) for s in self.sources])
+        return fingerprint([[(s.source, s.name) for s in self.sources], self.turn])
 
     @cached_property
     def key(self) -> str:
@@ -308,7 +309,13 @@ def tasks_of(
     root: Path, sources: Sequence[Source], columns: Columns, guards: Guards, moved: Callable[[int], None]
 ) -> list[IngestTask]:
     """One task a large file; small ones go in groups, for a task costs a process its order and four files their place on disk."""
-    return [IngestTask(root, group, columns, guards, moved) for group in _groups(sources)]
+    tasks: list[IngestTask] = []
+    turns: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for group in _groups(sources):
+        names = tuple((s.source, s.name) for s in group)
+        tasks.append(IngestTask(root, group, columns, guards, moved, turns[names]))
+        turns[names] += 1
+    return tasks
 
 
 def _groups(sources: Sequence[Source]) -> Iterator[tuple[Source, ...]]:

@@ -229,7 +229,8 @@ def _remote(given: str, source: str | None, ignored: Counter[str]) -> Iterator[S
         if kind is None and single:
             raise _nothing_known(given, [base.name])
         if kind:
-            relative = name.removeprefix(path).lstrip("/") or base.name
+            inside = not glob.has_magic(path) and name.startswith(path.rstrip("/") + "/")
+            relative = name.removeprefix(path).lstrip("/") if inside else base.name
             yield _remote_source(fs.unstrip_protocol(name), relative, source or stem_of(base.name), kind, info)
     if not files:
         raise InputError(f"nothing found at {given}")

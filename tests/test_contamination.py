@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,11 +80,15 @@ def test_formats_and_nested_fields(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([record]))
     pq.write_table(pa.Table.from_pylist([record]), tmp_path / "b.parquet")
     (tmp_path / "c.csv").write_text(f'task_id,content\nt,"{QUESTION}"\n')
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(json.dumps(record).encode()))
+    (tmp_path / "e.jsonl.zst").write_bytes(zstandard.compress(json.dumps(record).encode()))
+    for name in ("d.jsonl.gz", "e.jsonl.zst"):
+        assert (f"{name}:t.messages.0.content", QUESTION) in list(fields_of(str(tmp_path / name)))
     for name, field in (("a.json", "messages.0.content"), ("b.parquet", "messages.0.content"), ("c.csv", "content")):
         assert (f"{name}:t.{field}", QUESTION) in list(fields_of(str(tmp_path / name)))
 
 
-@pytest.mark.parametrize("data", [b"{broken", b"\xff\xfe\x00", b"[" * 100_000])
+@pytest.mark.parametrize("data", [gzip.compress(b"{}" * 99)[:-9], b"{broken", b"\xff\xfe\x00", b"[" * 100_000])
 def test_a_set_that_cannot_be_read_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "eval.jsonl").write_bytes(data)
     with pytest.raises(InputError, match=r"evaluation set .*eval\.jsonl cannot be read"):

@@ -181,6 +181,18 @@ def test_the_same_ingest_again_does_nothing_and_another_is_refused(tmp_path: Pat
         filter_corpus(Request((str(one),), tmp_path / "full", from_dict(CHEAP)), Silent())
 
 
+def test_files_of_one_name_are_both_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        text = "same" if folder == "c" else f"text of {folder}"
+        (tmp_path / folder / "x.jsonl").write_text(json.dumps({"id": "1", "text": text}))
+    paths = [tmp_path / folder / "x.jsonl" for folder in "abc"]
+    monkeypatch.setattr("curator.ingest._SMALL_BYTES", 0)  # a task each, as large files have
+    summary, rows = taken(*paths, out=tmp_path / "out")
+    assert summary["inputs"] == 3
+    assert sorted(row["text"] for row in rows) == ["same", "text of a", "text of b"]
+
+
 def _bytes(out: Path) -> dict[str, bytes]:
     volatile = ("log.jsonl", ".lock")
     return {

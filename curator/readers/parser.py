@@ -82,18 +82,21 @@ class Heart:
     cpu_s: float  # the kernel ends this process when it is at one record for longer
     file: int = 0
     beats: int = 0
+    _granted_at: float = -1.0
 
     def beat(self, place: int) -> None:
         """The record at `place` of the current file is next."""
         self.beats += 1
         BEAT.pack_into(self.memory, 0, self.file, place, self.beats)
-        if self.beats % 16 == 1:
-            _granted(self.cpu_s)
+        now = time.process_time()
+        if now - self._granted_at >= 1.0 or self._granted_at < 0:  # the kernel counts whole seconds
+            self._granted_at = now
+            _grant(now + self.cpu_s)
 
 
-def _granted(cpu_s: float) -> None:
-    """Let the kernel stop this process `cpu_s` from now, should nobody be left to do it."""
-    until = int(time.process_time() + cpu_s) + 1
+def _grant(cpu_s: float) -> None:
+    """Let the kernel stop this process at `cpu_s` of processor time, should nobody be left to do it."""
+    until = int(cpu_s) + 2
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (until if hard == resource.RLIM_INFINITY else min(until, hard), hard))
 

@@ -11,7 +11,6 @@ looked for by 8-grams; shorter ones cannot be told from common phrases and are l
 
 from __future__ import annotations
 
-import gzip
 import json
 import unicodedata
 from collections.abc import Iterator
@@ -23,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 from curator import schema
 from curator.errors import InputError
 from curator.ids import file_sha256
+from curator.readers.streams import DamagedError, blocks
 from curator.stages import Measure, Stage
 from curator.stages.minhash import shingle_sets
 from curator.text import I64, U64, kernel, utf8_view
@@ -208,7 +207,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
             yield from _delimited(path)
         else:
             yield from _json(path)
-    except (OSError, ValueError, RecursionError, pa.ArrowException, zstandard.ZstdError) as error:
+    except (OSError, ValueError, RecursionError, pa.ArrowException, DamagedError) as error:
         raise InputError(f"evaluation set {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
 
 
@@ -220,22 +219,13 @@ def _delimited(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _json(path: Path) -> Iterator[dict[str, Any]]:
-    text = _opened(path).decode("utf-8-sig")
+    text = b"".join(blocks(path)).decode("utf-8-sig")
     if path.suffix == ".json" and text.lstrip().startswith("["):
         rows = json.loads(text)
     else:
         rows = [json.loads(line) for line in text.split("\n") if line.strip()]
     for row in rows:
         yield row if isinstance(row, dict) else {"text": row}
-
-
-def _opened(path: Path) -> bytes:
-    if path.suffix == ".gz":
-        return gzip.decompress(path.read_bytes())
-    if path.suffix == ".zst":
-        with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-            return bytes(stream.read())
-    return path.read_bytes()
 
 
 def _sha(file: str) -> str:
