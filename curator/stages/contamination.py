@@ -47,7 +47,6 @@ class Items(NamedTuple):
     owners: I64  # items that hold each n-gram
     sizes: I64  # [items] distinct n-grams of each
     names: tuple[str, ...]  # [items] file:id.field
-    too_short: int  # fields with fewer words than `SHORT_NGRAM`
 
 
 @dataclass(frozen=True)
@@ -157,14 +156,13 @@ def items_of(files: tuple[str, ...], ngram: int, low: int, high: int | None) -> 
     long_enough = np.diff(ends) > 0
     if high is not None:  # those with a longer n-gram are looked for by that
         long_enough &= np.diff(shingle_sets(view, high + 1)[0]) == 0
-    short = int((np.diff(shingle_sets(view, SHORT_NGRAM)[0]) == 0).sum())
     keep = np.flatnonzero(long_enough)
     owner = np.repeat(np.arange(len(keep)), np.diff(ends)[keep])
     grams = np.concatenate([np.empty(0, np.uint64), *(sets[ends[i] : ends[i + 1]] for i in keep)])
-    return _indexed(grams, owner, tuple(named[i][0] for i in keep), short)
+    return _indexed(grams, owner, tuple(named[i][0] for i in keep))
 
 
-def _indexed(grams: U64, owner: I64, names: tuple[str, ...], short: int) -> Items:
+def _indexed(grams: U64, owner: I64, names: tuple[str, ...]) -> Items:
     order = np.lexsort((owner, grams))
     grams, owner = grams[order], owner[order]
     distinct, counts = np.unique(grams, return_counts=True)
@@ -173,7 +171,7 @@ def _indexed(grams: U64, owner: I64, names: tuple[str, ...], short: int) -> Item
     owner = owner[keep]
     begins = np.concatenate([[0], np.cumsum(counts[~common])]).astype(np.int64)
     sizes = np.bincount(owner, minlength=len(names)).astype(np.int64)
-    return Items(distinct[~common], begins, owner.astype(np.int64), np.maximum(sizes, 1), names, short)
+    return Items(distinct[~common], begins, owner.astype(np.int64), np.maximum(sizes, 1), names)
 
 
 # --- Reading evaluation sets -----------------------------------------------------------------------
