@@ -15,22 +15,36 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import numba
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from curator.ids import file_sha256, text_hash
+from curator import learn
+from curator.kernels import kernel
+from curator.learn import (
+    SEED,
+    Grams,
+    calibration_line,
+    cell_weights,
+    cheap_logits,
+    encode,
+    gate_limits,
+    grams,
+    learn_head,
+    logistic,
+    operating_point,
+    served,
+    spread,
+    write_model,
+)
 from curator.stages import ngram
-from curator.stages.embed import EARLY, Encoder, default_folder, folded, head_logits
-from curator.style import PREFIX, fold, tables, utf8
+from curator.stages.embed import head_logits
+from curator.style import PREFIX, fold, tables
 
 HERE: Final = Path(__file__).parent
-SEED: Final = 20_240_501
 SHORTEST, LONGEST = 60, 400  # words of a training text, cut at random
 SEEN: Final = {"train": 7_000, "tune": 2_200, "test": 4_000}  # texts that the encoder sees, by part of the split
 
@@ -177,7 +191,7 @@ def _benchmark_texts(data: Path) -> list[str]:
     return [text for text in made if text]
 
 
-@numba.njit(cache=True)
+@kernel
 def _shingles(hashes: npt.NDArray[np.uint64], m: int, out: npt.NDArray[np.uint64]) -> int:
     k = 0
     for j in range(m - 7):
@@ -231,171 +245,15 @@ def _merge_groups(group: npt.NDArray[np.int64], shingled: list[npt.NDArray[np.ui
     return merged.astype(np.int64)
 
 
-def cell_weights(corpus: Corpus) -> npt.NDArray[np.float64]:
-    """Weigh rows so that no domain and label dominates (√ of the cell's size) and both labels weigh the same."""
-    cell = np.char.add(corpus.domain.astype(str), corpus.label.astype(str))
-    _, place, count = np.unique(cell, return_inverse=True, return_counts=True)
-    weight = 1.0 / np.sqrt(count[place])
-    for label in (0.0, 1.0):
-        side = corpus.label == label
-        weight[side] /= max(1e-12, weight[side].sum())
-    return weight * len(corpus) / 2.0
-
-
-def spread(corpus: Corpus, n: int) -> npt.NDArray[np.int64]:
-    """Choose n rows by weight, without replacement and by a fixed draw (Efraimidis and Spirakis 2006, A-ES)."""
-    rng = np.random.default_rng(SEED)
-    keys = np.log(rng.random(len(corpus))) / np.maximum(cell_weights(corpus), 1e-12)
-    return np.sort(np.argsort(-keys)[:n])
-
-
-@numba.njit(cache=True, nogil=True)
-def _all_buckets(data, offsets, table, lower, kind, starts_of, flat, style, words, share):  # type: ignore[no-untyped-def]
-    codes = np.empty(PREFIX + 8, np.int32)
-    starts, stops = np.empty(PREFIX + 8, np.int32), np.empty(PREFIX + 8, np.int32)
-    hashes = np.empty(PREFIX + 8, np.uint64)
-    seen = np.empty(3 * 1024, np.int64)
-    k = 0
-    for row in range(offsets.size - 1):
-        n = fold(data, offsets[row], offsets[row + 1], table, kind, codes)
-        m = ngram.split_tokens(codes, n, lower, kind, starts, stops, hashes)
-        starts_of[row] = k
-        k += ngram.word_buckets(hashes, m, flat[k:])
-        words[row] = ngram.style_rates(codes, m, kind, lower, starts, stops, hashes, seen, style[row])
-        share[row] = words[row] / max(1, m)
-    starts_of[offsets.size - 1] = k
-    return k
-
-
-@dataclass(frozen=True)
-class Grams:
-    """Every text's buckets and style rates: row r's buckets are flat[start[r]:start[r + 1]].
-
-    flat: [total] int32; start: [n + 1] int64; style: [n, STYLES] float64; words, share: [n] float64.
-    """
-
-    flat: npt.NDArray[np.int32]
-    start: npt.NDArray[np.int64]
-    style: npt.NDArray[np.float64]
-    words: npt.NDArray[np.float64]
-    share: npt.NDArray[np.float64]
-
-
-def grams(texts: list[str]) -> Grams:
-    """Hash every text with the kernels that serve."""
-    table = tables()
-    data, offsets = utf8(pa.array(texts, pa.large_string()))
-    flat = np.empty(int(data.size * 3) + 8 * PREFIX, np.int32)
-    start, style = np.zeros(len(texts) + 1, np.int64), np.zeros((len(texts), ngram.STYLES))
-    words, share = np.zeros(len(texts)), np.zeros(len(texts))
-    total = _all_buckets(data, offsets, table.fold, table.lower, table.kind, start, flat, style, words, share)
-    return Grams(flat[:total], start, style, words, share)
-
-
-@numba.njit(cache=True, nogil=True)
-def _learn(flat, start, order, label, weight, rate, decay, w, g, bias):  # type: ignore[no-untyped-def]
-    for row in order:
-        k = start[row + 1] - start[row]
-        if k == 0:
-            continue
-        scale = np.sqrt(np.float64(min(k, ngram.FULL_GRAMS))) / k
-        total = 0.0
-        for j in range(start[row], start[row + 1]):
-            total += w[flat[j]]
-        slope = weight[row] * (1.0 / (1.0 + np.exp(-(total * scale + bias[0]))) - label[row])
-        bias[0] -= 0.01 * slope
-        for j in range(start[row], start[row + 1]):
-            b = flat[j]
-            grad = slope * scale + decay * w[b]
-            g[b] += grad * grad
-            w[b] -= rate * grad / np.sqrt(g[b])
-
-
-@numba.njit(cache=True, nogil=True)
-def _evidences(flat, start, w, out):  # type: ignore[no-untyped-def]
-    for row in range(out.size):
-        out[row] = ngram.evidence(w, flat[start[row] : start[row + 1]], start[row + 1] - start[row])
-
-
-def learn_table(found: Grams, label, weight, rows, epochs=4, rate=0.2, decay=1e-4):  # type: ignore[no-untyped-def]
-    """Fit the table of bucket weights by AdaGrad on the logistic loss (Duchi et al. 2011, diagonal form)."""
-    w, g, bias = np.zeros(ngram.BUCKETS), np.full(ngram.BUCKETS, 1e-6), np.zeros(1)
-    rng = np.random.default_rng(SEED)
-    for _ in range(epochs):
-        _learn(found.flat, found.start, rng.permutation(rows), label, weight, rate, decay, w, g, bias)
-    return w.astype(np.float32)
-
-
-def learn_style(style, label, weight, rows, hidden=32, epochs=8):  # type: ignore[no-untyped-def]
-    """Fit the network over style rates (AdamW, logistic loss)."""
-    import torch
-
-    torch.manual_seed(SEED)
-    mean, scale = style[rows].mean(0), style[rows].std(0) + 1e-6
-    x = torch.tensor(np.clip((style[rows] - mean) / scale, -4, 4), dtype=torch.float32)
-    y, w = (torch.tensor(v[rows], dtype=torch.float32) for v in (label, weight))
-    net = torch.nn.Sequential(torch.nn.Linear(x.shape[1], hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, 1))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-3)
-    loss = torch.nn.functional.binary_cross_entropy_with_logits
-    for _ in range(epochs):
-        for at in torch.randperm(len(rows)).split(512):
-            optimiser.zero_grad()
-            loss(net(x[at])[:, 0], y[at], weight=w[at]).backward()
-            optimiser.step()
-    low, top = net[0], net[2]
-    return {
-        "mean": mean, "scale": scale,
-        "hidden": low.weight.detach().numpy().astype(np.float64), "hidden_bias": low.bias.detach().numpy().astype(np.float64),
-        "top": top.weight.detach().numpy()[0].astype(np.float64), "top_bias": top.bias.detach().numpy().astype(np.float64),
-    }  # fmt: skip
+def weights(corpus: Corpus) -> npt.NDArray[np.float64]:
+    """How much each text counts: no domain and label dominates, both labels weigh the same."""
+    return cell_weights(corpus.domain, corpus.label)
 
 
 def learn_cheap(found: Grams, corpus: Corpus, train_rows, tune_rows, label=None):  # type: ignore[no-untyped-def]
-    """Fit table, style network and their fusion; return the tensors of cheap.safetensors."""
+    """Fit the cheap path on a corpus, by other labels if given; return the tensors of cheap.safetensors."""
     label = corpus.label if label is None else label
-    weight = cell_weights(corpus)
-    tensors = {
-        "table": learn_table(found, label, weight, train_rows),
-        **learn_style(found.style, label, weight, train_rows),
-    }
-    tensors["fusion"] = np.array([1.0, 0.0, 0.0])
-    logits = cheap_logits(found, tensors)
-    tensors["fusion"] = logistic(logits[tune_rows, :2], label[tune_rows], weight[tune_rows])
-    return tensors
-
-
-def cheap_logits(found: Grams, tensors):  # type: ignore[no-untyped-def]
-    """n-gram, style and fused logits of every row.  # [n, 3]"""
-    out = np.zeros((found.words.size, 3))
-    column = np.zeros(found.words.size)
-    _evidences(found.flat, found.start, tensors["table"], column)
-    out[:, 0] = column
-    x = np.clip((found.style - tensors["mean"]) / tensors["scale"], -4, 4)
-    out[:, 1] = np.tanh(x @ tensors["hidden"].T + tensors["hidden_bias"]) @ tensors["top"] + tensors["top_bias"]
-    a, b, c = tensors["fusion"]
-    out[:, 2] = a * out[:, 0] + b * out[:, 1] + c
-    return out
-
-
-def logistic(x, y, weight, c: float = 1e3):  # type: ignore[no-untyped-def]
-    """Fit a logistic line; return its weights and, last, its constant."""
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=c, max_iter=2_000).fit(x, y, sample_weight=weight)
-    return np.concatenate([model.coef_[0], model.intercept_]).astype(np.float64)
-
-
-def learn_head(moments, label, weight):  # type: ignore[no-untyped-def]
-    """Fit the linear head over early moments (ridge-penalised logistic, standardised; the scaling is folded in)."""
-    from sklearn.linear_model import LogisticRegression
-
-    mean, scale = moments.mean(0), moments.std(0) + 1e-3
-    model = LogisticRegression(C=3e-3, max_iter=400).fit((moments - mean) / scale, label, sample_weight=weight)
-    line = model.coef_[0] / scale
-    return {
-        "weight": line.astype(np.float32),
-        "constant": np.array([model.intercept_[0] - float(mean @ line.astype(np.float32))]),
-    }
+    return learn.learn_cheap(found, label, weights(corpus), train_rows, tune_rows)
 
 
 def usable_rows(corpus: Corpus, found: Grams) -> npt.NDArray[np.bool_]:
@@ -403,83 +261,14 @@ def usable_rows(corpus: Corpus, found: Grams) -> npt.NDArray[np.bool_]:
     return (found.words >= 50) & (found.share >= ngram.MIN_WORD_SHARE) & (corpus.domain != "biscope:code")
 
 
-def encode(texts: list[str], cache: Path | None = None) -> npt.NDArray[np.float32]:
-    """Early moments of texts, by the encoder that serves (only as deep as needed); `cache` keeps them by text hash."""
-    known: dict[bytes, npt.NDArray[np.float16]] = {}
-    if cache is not None and cache.is_file():
-        with np.load(cache, allow_pickle=False) as kept:
-            known = dict(zip(map(bytes, kept["key"]), kept["moments"], strict=True))
-    keys = [text_hash(text.encode("utf-8", "replace")) for text in texts]
-    missing = [row for row, key in enumerate(keys) if key not in known]
-    if missing:
-        encoder = Encoder(str(default_folder()), 256, early=True, depth=EARLY - 1)
-        found = encoder.run(folded(pa.array([texts[row] for row in missing], pa.large_string()), 256))[1]
-        known |= {keys[row]: moment.astype(np.float16) for row, moment in zip(missing, found, strict=True)}
-        if cache is not None:
-            kept_keys = np.frombuffer(b"".join(known), np.uint8).reshape(-1, 16)
-            np.savez(cache, key=kept_keys, moments=np.stack(list(known.values())))
-    return np.stack([known[key] for key in keys]).astype(np.float32)
-
-
 def encoder_rows(corpus: Corpus, usable: npt.NDArray[np.bool_], sizes: dict[str, int] = SEEN) -> npt.NDArray[np.int64]:
     """Choose the rows that the encoder sees, by part of the split and weight."""
     part, rows = corpus.part, []
     for name, size in sizes.items():
         at = np.flatnonzero((part == name) & (corpus.n_words >= 50))
-        rows.append(at[spread(corpus.take(at), size)])
+        rows.append(at[spread(weights(corpus.take(at)), size)])
     chosen = np.concatenate(rows)
     return chosen[usable[chosen]]
-
-
-def operating_point(logit, label, domain, target: float = 0.01) -> float:  # type: ignore[no-untyped-def]
-    """The logit above which `target` of human text lies, every domain weighing the same."""
-    human = label == 0
-    _, place, count = np.unique(domain[human], return_inverse=True, return_counts=True)
-    weight = 1.0 / count[place]
-    order = np.argsort(-logit[human])
-    above = np.cumsum(weight[order]) / weight.sum()
-    return float(logit[human][order][np.searchsorted(above, target)])
-
-
-def gate_limits(logit, label, domain, weight, share: float = 0.08) -> tuple[float, float]:  # type: ignore[no-untyped-def]
-    """Limits of the unsure zone: up to where 0.4 % of human text lies above, and down until `share` of all lies within.
-
-    So the zone straddles the operating point, where the encoder's second opinion changes verdicts.
-    """
-    high = operating_point(logit, label, domain, 0.004)
-    below = np.sort(logit[logit < high])[::-1]
-    weights = weight[logit < high][np.argsort(logit[logit < high])[::-1]]
-    place = int(np.searchsorted(np.cumsum(weights) / weight.sum(), share))
-    return float(below[place]), high
-
-
-def write(folder: Path, cheap, head, numbers: dict[str, dict[str, float]]) -> None:  # type: ignore[no-untyped-def]
-    """Write the weights and, with their sha256, config.toml."""
-    from safetensors.numpy import save_file
-
-    half = {name: value if name == "fusion" else value.astype(np.float32) for name, value in cheap.items()}
-    half["table"] = cheap["table"].astype(np.float16)
-    save_file({k: np.ascontiguousarray(v) for k, v in half.items()}, folder / "cheap.safetensors")
-    save_file({k: np.ascontiguousarray(v) for k, v in head.items()}, folder / "encoder.safetensors")
-    lines = [
-        "# Written by train.py: the origin detector's files, gate (logits), fusion, calibration and operating points."
-    ]
-    lines += ["", "[sha256]"]
-    lines += [
-        f'"{name}.safetensors" = "{file_sha256(folder / f"{name}.safetensors")}"' for name in ("cheap", "encoder")
-    ]
-    for section, values in numbers.items():
-        lines += ["", f"[{section}]", *(f"{name} = {value!r}" for name, value in values.items())]
-    for name in ("cheap", "encoder"):
-        (folder / f"{name}.safetensors").chmod(0o644)  # safetensors writes for the owner only
-    (folder / "config.toml").write_text("\n".join(lines) + "\n", "utf-8")
-
-
-def served(cheap):  # type: ignore[no-untyped-def]
-    """The tensors at the precision at which they are shipped: the table rounded to half, the network to single."""
-    made = {name: value.astype(np.float32).astype(np.float64) for name, value in cheap.items()}
-    made["table"] = cheap["table"].astype(np.float16).astype(np.float32)
-    return made | {"fusion": cheap["fusion"]}
 
 
 def main() -> None:
@@ -494,15 +283,15 @@ def main() -> None:
         args.cache.mkdir(parents=True, exist_ok=True)
     found = grams(corpus.text)
     usable = usable_rows(corpus, found)
-    part, weight = corpus.part, cell_weights(corpus)
+    part, weight = corpus.part, weights(corpus)
     first_half = corpus.group % 2 == 0
     tune = (part == "tune") & usable
     cheap = learn_cheap(found, corpus, np.flatnonzero((part == "train") & usable), np.flatnonzero(tune & first_half))
     logit = cheap_logits(found, served(cheap))[:, 2]
     rows = encoder_rows(corpus, usable)
     moments = encode([corpus.text[i] for i in rows], args.cache and args.cache / "moments.npz")
-    learn, check = part[rows] == "train", part[rows] == "tune"
-    head = learn_head(moments[learn], corpus.label[rows][learn], weight[rows][learn])
+    fit, check = part[rows] == "train", part[rows] == "tune"
+    head = learn_head(moments[fit], corpus.label[rows][fit], weight[rows][fit])
     encoder = head_logits(moments, head["weight"], float(head["constant"][0]))
     both, y, w = np.column_stack([logit[rows], encoder]), corpus.label[rows], weight[rows]
     line = logistic(both[check], y[check], w[check])  # three numbers from 2,200 texts: no second half is needed
@@ -510,8 +299,8 @@ def main() -> None:
     held = tune & ~first_half
     numbers = {
         "fusion": dict(zip(("cheap", "encoder", "constant"), map(float, line), strict=True)),
-        "calibration.cheap": _platt(logit[held], corpus.label[held], weight[held]),
-        "calibration.encoder": _platt(fused[check], y[check], w[check]),
+        "calibration.cheap": calibration_line(logit[held], corpus.label[held], weight[held]),
+        "calibration.encoder": calibration_line(fused[check], y[check], w[check]),
         "operating_point": {
             "cheap": operating_point(logit[tune], corpus.label[tune], corpus.domain[tune]),
             "encoder": operating_point(fused[check], y[check], corpus.domain[rows][check]),
@@ -524,12 +313,7 @@ def main() -> None:
             )
         ),
     }
-    write(args.out, cheap, head, numbers)
-
-
-def _platt(logit, label, weight) -> dict[str, float]:  # type: ignore[no-untyped-def]
-    slope, constant = logistic(logit[:, None], label, weight)
-    return {"slope": float(slope), "constant": float(constant)}
+    write_model(args.out, cheap, head, numbers)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,322 @@
+"""Learning the origin detector's parts: n-gram table, style network, encoder head, fusion, calibration, thresholds.
+
+Features come from the kernels that serve (`curator.stages.ngram`, `curator.stages.embed`), so training and
+serving cannot drift.  Needs the extra `train` (scikit-learn).  Everything is drawn from `SEED` in one thread's
+order: the same texts give the same tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from curator.ids import file_sha256, text_hash
+from curator.kernels import kernel
+from curator.stages import ngram
+from curator.stages.embed import EARLY, Encoder, default_folder, folded
+from curator.style import PREFIX, Codepoints, fold, tables, utf8
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Names = npt.NDArray[np.str_]
+Tensors = dict[str, npt.NDArray[Any]]
+
+SEED: Final = 20_240_501
+
+
+# --- Which texts count for how much ----------------------------------------------------------------
+
+
+def cell_weights(domain: Names, label: Floats) -> Floats:
+    """Weigh rows so that no domain and label dominates (√ of the cell's size) and both labels weigh the same.  # [n]"""
+    cell = np.char.add(domain.astype(str), label.astype(str))
+    _, place, count = np.unique(cell, return_inverse=True, return_counts=True)
+    weight = np.asarray(1.0 / np.sqrt(count[place]), np.float64)
+    for value in (0.0, 1.0):
+        side = label == value
+        weight[side] /= max(1e-12, float(weight[side].sum()))
+    return weight * len(label) / 2.0
+
+
+def spread(weight: Floats, n: int) -> Rows:
+    """Choose n rows by weight, without replacement and by a fixed draw (Efraimidis and Spirakis 2006, A-ES)."""
+    rng = np.random.default_rng(SEED)
+    keys = np.log(rng.random(len(weight))) / np.maximum(weight, 1e-12)
+    return np.sort(np.argsort(-keys)[:n])
+
+
+# --- The cheap path: n-grams and style -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Grams:
+    """Every text's buckets and style rates: row r's buckets are flat[start[r]:start[r + 1]].
+
+    flat: [total] int32; start: [n + 1] int64; style: [n, STYLES] float64; words, share: [n] float64.
+    """
+
+    flat: npt.NDArray[np.int32]
+    start: Rows
+    style: Floats
+    words: Floats
+    share: Floats
+
+
+@kernel
+def _all_buckets(
+    data: npt.NDArray[np.uint8],
+    offsets: Rows,
+    table: Codepoints,
+    lower: Codepoints,
+    kind: npt.NDArray[np.uint8],
+    start: Rows,
+    flat: npt.NDArray[np.int32],
+    style: Floats,
+    words: Floats,
+    share: Floats,
+) -> int:
+    codes = np.empty(PREFIX + 8, np.int32)
+    starts, stops = np.empty(PREFIX + 8, np.int32), np.empty(PREFIX + 8, np.int32)
+    hashes = np.empty(PREFIX + 8, np.uint64)
+    seen = np.empty(3 * 1024, np.int64)
+    k = 0
+    for row in range(offsets.size - 1):
+        n = fold(data, offsets[row], offsets[row + 1], table, kind, codes)
+        m = ngram.split_tokens(codes, n, lower, kind, starts, stops, hashes)
+        start[row] = k
+        k += ngram.word_buckets(hashes, m, flat[k:])
+        words[row] = ngram.style_rates(codes, m, kind, lower, starts, stops, hashes, seen, style[row])
+        share[row] = words[row] / max(1, m)
+    start[offsets.size - 1] = k
+    return k
+
+
+def grams(texts: list[str]) -> Grams:
+    """Hash every text with the kernels that serve."""
+    table = tables()
+    data, offsets = utf8(pa.array(texts, pa.large_string()))
+    flat = np.empty(int(data.size * 3) + 8 * PREFIX, np.int32)
+    start, style = np.zeros(len(texts) + 1, np.int64), np.zeros((len(texts), ngram.STYLES))
+    words, share = np.zeros(len(texts)), np.zeros(len(texts))
+    total = _all_buckets(data, offsets, table.fold, table.lower, table.kind, start, flat, style, words, share)
+    return Grams(flat[:total], start, style, words, share)
+
+
+@kernel
+def _learn(
+    flat: npt.NDArray[np.int32],
+    start: Rows,
+    order: Rows,
+    label: Floats,
+    weight: Floats,
+    rate: float,
+    decay: float,
+    w: Floats,
+    g: Floats,
+    bias: Floats,
+) -> None:
+    for row in order:
+        k = start[row + 1] - start[row]
+        if k == 0:
+            continue
+        scale = np.sqrt(np.float64(min(k, ngram.FULL_GRAMS))) / k
+        total = 0.0
+        for j in range(start[row], start[row + 1]):
+            total += w[flat[j]]
+        slope = weight[row] * (1.0 / (1.0 + np.exp(-(total * scale + bias[0]))) - label[row])
+        bias[0] -= 0.01 * slope
+        for j in range(start[row], start[row + 1]):
+            b = flat[j]
+            grad = slope * scale + decay * w[b]
+            g[b] += grad * grad
+            w[b] -= rate * grad / np.sqrt(g[b])
+
+
+@kernel
+def _evidences(flat: npt.NDArray[np.int32], start: Rows, w: Singles, out: Floats) -> None:
+    for row in range(out.size):
+        out[row] = ngram.evidence(w, flat[start[row] : start[row + 1]], start[row + 1] - start[row])
+
+
+def learn_table(
+    found: Grams, label: Floats, weight: Floats, rows: Rows, epochs: int = 4, rate: float = 0.2, decay: float = 1e-4
+) -> Singles:
+    """Fit the table of bucket weights by AdaGrad on the logistic loss (Duchi et al. 2011, diagonal form).  # [BUCKETS]"""
+    w, g, bias = np.zeros(ngram.BUCKETS), np.full(ngram.BUCKETS, 1e-6), np.zeros(1)
+    rng = np.random.default_rng(SEED)
+    for _ in range(epochs):
+        _learn(found.flat, found.start, rng.permutation(rows), label, weight, rate, decay, w, g, bias)
+    return w.astype(np.float32)
+
+
+def learn_style(style: Floats, label: Floats, weight: Floats, rows: Rows, hidden: int = 32, epochs: int = 8) -> Tensors:
+    """Fit the network over style rates (AdamW, logistic loss).
+
+    Returns mean, scale [STYLES], hidden [units, STYLES], hidden_bias, top [units] and top_bias [1].
+    """
+    import torch
+
+    torch.manual_seed(SEED)
+    mean, scale = style[rows].mean(0), style[rows].std(0) + 1e-6
+    x = torch.tensor(np.clip((style[rows] - mean) / scale, -4, 4), dtype=torch.float32)
+    y, w = (torch.tensor(v[rows], dtype=torch.float32) for v in (label, weight))
+    low, top = torch.nn.Linear(x.shape[1], hidden), torch.nn.Linear(hidden, 1)
+    net = torch.nn.Sequential(low, torch.nn.Tanh(), top)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-3)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    for _ in range(epochs):
+        for at in torch.randperm(len(rows)).split(512):  # type: ignore[no-untyped-call]
+            optimiser.zero_grad()
+            loss(net(x[at])[:, 0], y[at], weight=w[at]).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return {
+        "mean": mean,
+        "scale": scale,
+        "hidden": low.weight.detach().numpy().astype(np.float64),
+        "hidden_bias": low.bias.detach().numpy().astype(np.float64),
+        "top": top.weight.detach().numpy()[0].astype(np.float64),
+        "top_bias": top.bias.detach().numpy().astype(np.float64),
+    }
+
+
+def learn_cheap(found: Grams, label: Floats, weight: Floats, train_rows: Rows, tune_rows: Rows) -> Tensors:
+    """Fit table and style network on the first rows and their fusion on the second; return cheap.safetensors' tensors."""
+    tensors: Tensors = {
+        "table": learn_table(found, label, weight, train_rows),
+        **learn_style(found.style, label, weight, train_rows),
+    }
+    tensors["fusion"] = np.array([1.0, 0.0, 0.0])
+    logits = cheap_logits(found, tensors)
+    tensors["fusion"] = logistic(logits[tune_rows, :2], label[tune_rows], weight[tune_rows])
+    return tensors
+
+
+def cheap_logits(found: Grams, tensors: Mapping[str, npt.NDArray[Any]]) -> Floats:
+    """n-gram, style and fused logits of every row.  # [n, 3]"""
+    out = np.zeros((found.words.size, 3))
+    column = np.zeros(found.words.size)
+    _evidences(found.flat, found.start, tensors["table"], column)
+    out[:, 0] = column
+    x = np.clip((found.style - tensors["mean"]) / tensors["scale"], -4, 4)
+    out[:, 1] = np.tanh(x @ tensors["hidden"].T + tensors["hidden_bias"]) @ tensors["top"] + tensors["top_bias"]
+    a, b, c = tensors["fusion"]
+    out[:, 2] = a * out[:, 0] + b * out[:, 1] + c
+    return out
+
+
+def served(cheap: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    """The tensors at the precision at which they are shipped: the table rounded to half, the network to single."""
+    made: Tensors = {name: value.astype(np.float32).astype(np.float64) for name, value in cheap.items()}
+    made["table"] = cheap["table"].astype(np.float16).astype(np.float32)
+    return made | {"fusion": cheap["fusion"]}
+
+
+# --- The encoder's head ----------------------------------------------------------------------------
+
+
+def encode(texts: list[str], cache: Path | None = None) -> Singles:
+    """Early moments of texts, by the encoder that serves (only as deep as needed); `cache` keeps them by text hash."""
+    known: dict[bytes, npt.NDArray[np.float16]] = {}
+    if cache is not None and cache.is_file():
+        with np.load(cache, allow_pickle=False) as kept:
+            known = dict(zip(map(bytes, kept["key"]), kept["moments"], strict=True))
+    keys = [text_hash(text.encode("utf-8", "replace")) for text in texts]
+    missing = [row for row, key in enumerate(keys) if key not in known]
+    if missing:
+        encoder = Encoder(str(default_folder()), 256, early=True, depth=EARLY - 1)
+        found = encoder.run(folded(pa.array([texts[row] for row in missing], pa.large_string()), 256))[1]
+        known |= {keys[row]: moment.astype(np.float16) for row, moment in zip(missing, found, strict=True)}
+        if cache is not None:
+            kept_keys = np.frombuffer(b"".join(known), np.uint8).reshape(-1, 16)
+            np.savez(cache, key=kept_keys, moments=np.stack(list(known.values())))
+    return np.stack([known[key] for key in keys]).astype(np.float32)
+
+
+def learn_head(moments: Singles, label: Floats, weight: Floats) -> Tensors:
+    """Fit the linear head over early moments (ridge-penalised logistic, standardised; the scaling is folded in)."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = moments.mean(0), moments.std(0) + 1e-3
+    model = LogisticRegression(C=3e-3, max_iter=400).fit((moments - mean) / scale, label, sample_weight=weight)
+    line = model.coef_[0] / scale
+    return {
+        "weight": line.astype(np.float32),
+        "constant": np.array([model.intercept_[0] - float(mean @ line.astype(np.float32))]),
+    }
+
+
+# --- Lines and thresholds --------------------------------------------------------------------------
+
+
+def logistic(x: Floats, y: Floats, weight: Floats, c: float = 1e3) -> Floats:
+    """Fit a logistic line over columns; return its weights and, last, its constant."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=c, max_iter=2_000).fit(x, y, sample_weight=weight)
+    return np.concatenate([model.coef_[0], model.intercept_]).astype(np.float64)
+
+
+def calibration_line(logit: Floats, label: Floats, weight: Floats) -> dict[str, float]:
+    """Fit slope and constant that turn a score into log-odds at the weights' prior (Platt 1999)."""
+    slope, constant = logistic(logit[:, None], label, weight)
+    return {"slope": float(slope), "constant": float(constant)}
+
+
+def operating_point(logit: Floats, label: Floats, domain: Names, target: float = 0.01) -> float:
+    """The logit above which `target` of human text lies, every domain weighing the same."""
+    human = label == 0
+    _, place, count = np.unique(domain[human], return_inverse=True, return_counts=True)
+    weight = 1.0 / count[place]
+    order = np.argsort(-logit[human])
+    above = np.cumsum(weight[order]) / weight.sum()
+    return float(logit[human][order][np.searchsorted(above, target)])
+
+
+def gate_limits(
+    logit: Floats, label: Floats, domain: Names, weight: Floats, share: float = 0.08
+) -> tuple[float, float]:
+    """Limits of the unsure zone: up to where 0.4 % of human text lies above, and down until `share` of all lies within.
+
+    So the zone straddles the operating point, where the encoder's second opinion changes verdicts.
+    """
+    high = operating_point(logit, label, domain, 0.004)
+    below = np.sort(logit[logit < high])[::-1]
+    weights = weight[logit < high][np.argsort(logit[logit < high])[::-1]]
+    place = int(np.searchsorted(np.cumsum(weights) / weight.sum(), share))
+    return float(below[place]), high
+
+
+# --- What is written -------------------------------------------------------------------------------
+
+
+def write_model(
+    folder: Path,
+    cheap: Mapping[str, npt.NDArray[Any]],
+    head: Mapping[str, npt.NDArray[Any]],
+    numbers: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Write cheap.safetensors, encoder.safetensors and, with their sha256, config.toml."""
+    from safetensors.numpy import save_file
+
+    half = {name: value if name == "fusion" else value.astype(np.float32) for name, value in cheap.items()}
+    half["table"] = cheap["table"].astype(np.float16)
+    for name, tensors in (("cheap", half), ("encoder", head)):
+        path = folder / f"{name}.safetensors"
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
+        path.chmod(0o644)  # safetensors writes for the owner only
+    shas = [f'"{name}.safetensors" = "{file_sha256(folder / f"{name}.safetensors")}"' for name in ("cheap", "encoder")]
+    lines = [
+        "# Written in training: the origin detector's files, gate (logits), fusion, calibration, operating points."
+    ]
+    lines += ["", "[sha256]", *shas]
+    for section, values in numbers.items():
+        lines += ["", f"[{section}]", *(f"{name} = {value!r}" for name, value in values.items())]
+    (folder / "config.toml").write_text("\n".join(lines) + "\n", "utf-8")
