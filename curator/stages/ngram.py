@@ -7,7 +7,6 @@ up the weights of hashed n-grams; a small network judges the style rates; one li
 from __future__ import annotations
 
 import functools
-import tomllib
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -15,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curator.ids import fingerprint
 from curator.kernels import kernel
 from curator.schema import field
-from curator.shipped import pinned, shipped
-from curator.stages import Measure, Stage
+from curator.stages import Measure, Stage, _detector
+from curator.stages._detector import Shape
 from curator.style import DIGIT, LOWER, PREFIX, SPACE, UPPER, Codepoints, fold, tables, utf8
 
 Floats = npt.NDArray[np.float64]
@@ -463,17 +463,26 @@ class Cheap:
         return out
 
 
+# Tensors of a detector's weight files; None stands for any length.
+SHAPES: Final[dict[str, dict[str, Shape]]] = {
+    "cheap.safetensors": {
+        "table": (BUCKETS,), "mean": (STYLES,), "scale": (STYLES,), "hidden": (None, STYLES), "hidden_bias": (None,),
+        "top": (None,), "top_bias": (1,), "fusion": (3,),
+    },
+    "encoder.safetensors": {"weight": (None,), "constant": (1,)},
+}  # fmt: skip
+FEATURES: Final = fingerprint([BITS, WORD_ORDERS, FULL_GRAMS, STYLE_NAMES])  # what a table and a network were made for
+
+
 @functools.cache
-def ai_text_config() -> dict[str, Any]:
-    """Read models/ai-text/config.toml: the files and their sha256, the gate, calibration and operating points."""
-    return tomllib.loads((shipped("models") / "ai-text/config.toml").read_text("utf-8"))
+def ai_text_config(detector: str = "default") -> dict[str, Any]:
+    """Read a detector's config.toml: files and their sha256, the gate, lines and operating points."""
+    return _detector.config(detector, FEATURES)
 
 
-def ai_text_tensors(name: str) -> dict[str, npt.NDArray[Any]]:
-    """Load one file of models/ai-text once its sha256 is the pinned one."""
-    from safetensors.numpy import load_file
-
-    return load_file(pinned(shipped("models") / "ai-text" / name, ai_text_config()["sha256"][name]))
+def ai_text_tensors(name: str, detector: str = "default") -> dict[str, npt.NDArray[Any]]:
+    """Load one weight file of a detector once its sha256 is the pinned one."""
+    return _detector.tensors(name, detector, ai_text_config(detector)["sha256"][name], SHAPES[name])
 
 
 @dataclass(frozen=True)
@@ -481,12 +490,15 @@ class CheapOrigin(Stage):
     """Judge origin by n-grams and style alone: thousands of documents a second on one core.
 
     The logit is uncalibrated; `curator.stages.ai_text` calibrates and fuses.  Of very long documents the
-    first 32,768 folded characters are judged.
+    first 32,768 folded characters are judged.  `detector` is "default" or a folder that `curator train ai-text`
+    wrote; the stages embed and ai_text must name the same.
     """
 
     name: ClassVar[str] = "ngram"
     version: ClassVar[str] = "1"
     needs: ClassVar[pa.Schema] = pa.schema([pa.field("text", pa.large_string())])
+
+    detector: str = "default"
 
     @property
     def adds(self) -> pa.Schema:
@@ -503,11 +515,11 @@ class CheapOrigin(Stage):
 
     def weights(self) -> dict[str, str]:
         """The sha256 of cheap.safetensors."""
-        return {"ai-text/cheap": ai_text_config()["sha256"]["cheap.safetensors"]}
+        return {"ai-text/cheap": ai_text_config(self.detector)["sha256"]["cheap.safetensors"]}
 
     def open(self) -> Measure:
         """Load the table and the network."""
-        cheap = Cheap.of(ai_text_tensors("cheap.safetensors"))
+        cheap = Cheap.of(ai_text_tensors("cheap.safetensors", self.detector))
         schema = self.adds
 
         def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
