@@ -22,6 +22,7 @@ STAGES: Final[dict[str, str]] = {
     "contamination": "curator.stages.contamination:Contamination",
     "ai_text": "curator.stages.ai_text:AiText",
     "hygiene": "curator.stages.hygiene:Hygiene",
+    "traces": "curator.stages.traces:Traces",
 }
 
 
