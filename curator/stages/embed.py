@@ -140,17 +140,20 @@ def folded(column: pa.Array, max_tokens: int) -> list[str]:
     return [text or "" for text in fold_column(column, max_tokens * _CHARS_PER_TOKEN).to_pylist()]
 
 
-@functools.cache
-def _head() -> tuple[Floats, float]:
+def _head(detector: str) -> tuple[Floats, float]:
     """Load the linear head over early moments: weights [moments] float32 and constant."""
     from curator.stages.ngram import ai_text_tensors
 
-    tensors = ai_text_tensors("encoder.safetensors")
+    tensors = ai_text_tensors("encoder.safetensors", detector)
     return tensors["weight"].astype(np.float32), float(tensors["constant"][0])
 
 
 def head_logits(moments: Floats, weight: Floats, constant: float) -> npt.NDArray[np.float64]:
     """Judge early moments row by row, in float64.  # [n]"""
+    if len(moments) and moments.shape[1] != weight.size:
+        raise ModelError(
+            f"a head over {weight.size} moments cannot judge {moments.shape[1]}; train it for this encoder"
+        )
     wide = weight.astype(np.float64)
     return np.array([np.dot(row.astype(np.float64), wide) + constant for row in moments], np.float64)
 
@@ -167,7 +170,8 @@ class Embed(Stage):
     `gate="uncertain"` lets the encoder see the documents whose cheap logit lies inside the gate of
     models/ai-text/config.toml, and one in a hundred (`sample`) chosen by hash; "all" lets it see every
     document.  `model` is "default" or any sentence-transformers name or path with `dim` dimensions; the
-    early-layer head belongs to the default model, so other models give embeddings only.  Answers on CUDA and
+    early-layer head belongs to the default model, so other models give embeddings only.  `detector` is
+    "default" or a folder that `curator train ai-text` wrote, the same as in the stage ngram.  Answers on CUDA and
     on a CPU agree to `tolerance`; on a CPU they have the same bits whatever the batch.
     """
 
@@ -189,6 +193,7 @@ class Embed(Stage):
     sample: float = 0.01
     seed: int = 0
     dim: int = EMBEDDING_DIM
+    detector: str = "default"
 
     def __post_init__(self) -> None:
         """Refuse settings that do not add up before any document is read."""
@@ -222,7 +227,7 @@ class Embed(Stage):
         """The sha256 of the encoder and of the head over its early layers, and of the gate's limits."""
         from curator.stages.ngram import ai_text_config
 
-        config = ai_text_config()
+        config = ai_text_config(self.detector)
         encoder = default_encoder()["sha256"]["model.safetensors"] if self.model == "default" else self.model
         return {
             "encoder": encoder,
@@ -240,11 +245,11 @@ class Embed(Stage):
             raise ModelError(
                 f"model {self.model} makes vectors of {encoder.dim}, not {self.dim}; set embed.dim = {encoder.dim}"
             )
-        limits = ai_text_config()["gate"]
+        limits, head = ai_text_config(self.detector)["gate"], _head(self.detector) if default else None
 
         def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
             reasons = self._reasons(batch, limits["low"], limits["high"])
-            return self._columns(batch["text"], reasons, encoder, _head() if default else None)
+            return self._columns(batch["text"], reasons, encoder, head)
 
         return measure
 
