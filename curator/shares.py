@@ -19,7 +19,7 @@ from curator.curation import I64, Bools, Judged
 from curator.prevalence import Anchors, Basis, Rates
 from curator.schema import field
 from curator.shipped import shipped
-from curator.stages.ai_text import fuse
+from curator.stages.ai_text import PATHS, log_odds
 from curator.stages.embed import unsure
 from curator.stages.ngram import ai_text_config
 
@@ -69,10 +69,8 @@ def shipped_anchors(gate: str = "uncertain", path: Path | None = None) -> Anchor
     limits = config["gate"]
     sent = unsure(cheap, limits["low"], limits["high"]) | (gate == "all")
     usable = ~sent | ~np.isnan(encoder)  # where the encoder would look in a run, it must have looked here
-    seen = sent & usable
-    logit = fuse(cheap, np.nan_to_num(encoder), seen, config["fusion"])
-    points = config["operating_point"]
-    flagged = np.where(seen, logit >= points["encoder"], logit >= points["cheap"])
+    logit, path_ = log_odds({"cheap": cheap, "encoder": np.where(sent, encoder, np.nan)}, config["line"])
+    flagged = logit >= np.array([config["operating_point"].get(name, np.inf) for name in PATHS])[path_]
     human = pc.equal(table["label"], "human").to_numpy(zero_copy_only=False)
     domain = np.asarray(table["domain"].to_pylist(), dtype=object)
     # by generator and domain: grouped by domain alone the interval covered 79 % at a share of 0.9, so 96 %

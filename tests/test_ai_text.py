@@ -48,9 +48,11 @@ def test_each_reason_for_abstaining_is_named() -> None:
 def test_the_path_says_who_judged() -> None:
     cheap, both = run((0.5, None, None, "en"), (0.5, 3.0, None, "en"))
     assert (cheap["ai_path"], both["ai_path"]) == ("cheap", "encoder")
-    assert cheap["ai_logit"] == 0.5
-    line = ai_text_config()["fusion"]
-    assert both["ai_logit"] == line["cheap"] * 0.5 + line["encoder"] * 3.0 + line["constant"]
+    lines = ai_text_config()["line"]
+    assert cheap["ai_logit"] == lines["cheap"]["constant"] + lines["cheap"]["cheap"] * 0.5
+    line = lines["encoder"]
+    assert both["ai_logit"] == pytest.approx(line["cheap"] * 0.5 + line["encoder"] * 3.0 + line["constant"], rel=1e-15)
+    assert both["prob_synthetic"] == pytest.approx(1 / (1 + np.exp(-both["ai_logit"])))
 
 
 @given(st.floats(-60, 60), st.floats(0, 20), st.one_of(st.none(), st.floats(-20, 20)))
@@ -61,8 +63,10 @@ def test_probability_rises_with_the_logit(logit: float, step: float, encoder: fl
 
 
 def test_the_verdict_is_the_operating_point_of_the_path() -> None:
-    point = ai_text_config()["operating_point"]["cheap"]
-    below, at = run((point - 1e-9, None, None, "en"), (point, None, None, "en"))
+    config = ai_text_config()
+    line, point = config["line"]["cheap"], config["operating_point"]["cheap"]
+    score = (point - line["constant"]) / line["cheap"]
+    below, at = run((score - 1e-9, None, None, "en"), (score + 1e-9, None, None, "en"))
     assert (below["synthetic"], at["synthetic"]) == (False, True)
 
 

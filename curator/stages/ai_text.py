@@ -1,7 +1,8 @@
-"""P(synthetic): the logits of the cheap path and of the encoder fused, calibrated, or withheld with a reason."""
+"""P(synthetic): the logits of the paths that looked, joined in one line, or withheld with a reason."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -15,22 +16,41 @@ from curator.stages import Measure, Stage
 from curator.stages.ngram import ai_text_config
 
 Floats = npt.NDArray[np.float64]
+Lines = Mapping[str, Mapping[str, float]]
 
-PATHS: Final = ("cheap", "encoder")
+COLUMNS: Final = {"cheap": "ai_cheap_logit", "encoder": "ai_encoder_logit", "surprisal": "ai_surprisal_logit"}
+PATHS: Final = ("cheap", "encoder", "surprisal", "encoder and surprisal")  # which tiers looked beside the cheap path
 TRAINED_LANGUAGES: Final = ("en",)
 
 
-def fuse(cheap: Floats, encoder: Floats, seen: npt.NDArray[np.bool_], fusion: dict[str, float]) -> Floats:
-    """Fuse logits: the cheap one alone where the encoder did not look, else a line of both.  # [n]"""
-    both = fusion["cheap"] * cheap + fusion["encoder"] * np.where(seen, encoder, 0.0) + fusion["constant"]
-    return np.where(seen, both, cheap)
+def log_odds(logits: Mapping[str, Floats], lines: Lines) -> tuple[Floats, npt.NDArray[np.int8]]:
+    """Join the logits of each document by the line of its path: log-odds at prior one half, and the path.
+
+    logits: by tier, [n], nan where a tier did not look.  lines: by path, a weight for each tier and a constant.
+    Returns log-odds [n] (nan where even the cheap path is missing) and positions in `PATHS` [n].
+    """
+    cheap = logits["cheap"]
+    others = [logits.get(tier, np.full(cheap.shape, np.nan)) for tier in ("encoder", "surprisal")]
+    path = (~np.isnan(others[0])).astype(np.int8) + 2 * (~np.isnan(others[1])).astype(np.int8)
+    joined = np.full(cheap.shape, np.nan)
+    for place, name in enumerate(PATHS):
+        of = np.asarray(path == place)
+        if of.any():
+            joined[of] = _line(lines[name], {"cheap": cheap[of], "encoder": others[0][of], "surprisal": others[1][of]})
+    return joined, np.asarray(path, np.int8)
 
 
-def calibrate(logit: Floats, seen: npt.NDArray[np.bool_], calibration: dict[str, dict[str, float]]) -> Floats:
-    """Turn fused logits into probabilities at prior 0.5, each path by its own rising line (Platt 1999).  # [n]"""
-    lines = {path: calibration[path]["slope"] * logit + calibration[path]["constant"] for path in PATHS}
-    line = np.clip(np.where(seen, lines["encoder"], lines["cheap"]), -700.0, 700.0)
-    return np.asarray(1.0 / (1.0 + np.exp(-line)), np.float64)
+def _line(line: Mapping[str, float], logits: Mapping[str, Floats]) -> Floats:
+    total = np.full(logits["cheap"].shape, line["constant"])
+    for tier in COLUMNS:
+        if tier in line:
+            total = total + line[tier] * logits[tier]
+    return total
+
+
+def probability(logit: Floats) -> Floats:
+    """Log-odds to probabilities.  # [n]"""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logit, -700.0, 700.0))), np.float64)
 
 
 def abstentions(unfit: list[str | None], language: list[str | None]) -> list[str | None]:
@@ -45,68 +65,68 @@ def abstentions(unfit: list[str | None], language: list[str | None]) -> list[str
 class AiText(Stage):
     """P(synthetic) of every document, or null and the reason why it cannot be told.
 
-    The probability is calibrated at a prior of one half: in a corpus with another share of machine text its
-    log-odds shift by the log-odds of that share.  `synthetic` compares the full-precision logit with the
-    shipped operating point, 1 % false positives on human text held out in training.
+    `ai_logit` is the log-odds at a prior of one half: in a corpus with another share of machine text it shifts by
+    the log-odds of that share.  `synthetic` compares it with the shipped operating point, 1 % false positives on
+    human text held out in training.  `surprisal` joins the second tier's logit, which the stage `surprisal` measures.
     """
 
     name: ClassVar[str] = "ai_text"
-    version: ClassVar[str] = "1"
-    needs: ClassVar[pa.Schema] = pa.schema(
-        [
-            pa.field("ai_cheap_logit", pa.float64()),
-            pa.field("ai_encoder_logit", pa.float64()),
-            pa.field("ai_unfit", pa.string()),
-            pa.field("language", pa.string()),
-        ]
-    )
+    version: ClassVar[str] = "2"
+
+    surprisal: bool = False
+
+    @property
+    def needs(self) -> pa.Schema:
+        """The logits of the paths, why a text cannot be judged, and its language."""
+        tiers = [name for tier, name in COLUMNS.items() if tier != "surprisal" or self.surprisal]
+        words = [pa.field(name, pa.string()) for name in ("ai_unfit", "language")]
+        return pa.schema([*(pa.field(name, pa.float64()) for name in tiers), *words])
 
     @property
     def adds(self) -> pa.Schema:
-        """The calibrated probability, the fused logit, the path, the reason for abstaining, the verdict."""
+        """The calibrated probability, its log-odds, the path, the reason for abstaining, the verdict."""
         return pa.schema(
             [
                 field(
                     "prob_synthetic", pa.float64(), "P(a model wrote it), calibrated at prior 0.5; null when not judged"
                 ),
-                field("ai_logit", pa.float64(), "fused logit of machine origin, full precision, uncalibrated"),
-                field("ai_path", pa.string(), "which path judged the document: cheap or encoder"),
+                field("ai_logit", pa.float64(), "log-odds that a model wrote it, at prior 0.5, full precision"),
+                field("ai_path", pa.string(), f"which tiers judged the document: {', '.join(PATHS)}"),
                 field("ai_abstain", pa.string(), "why origin was not judged: too_short, not_prose, untrained_language"),
                 field("synthetic", pa.bool_(), "judged machine-written at the operating point of 1 % false positives"),
             ]
         )
 
     def weights(self) -> dict[str, str]:
-        """Hash of the fusion, the calibration and the operating points."""
+        """Hash of the lines that join the paths and of the operating points."""
         config = ai_text_config()
-        return {name: fingerprint(config[name]) for name in ("fusion", "calibration", "operating_point")}
+        return {name: fingerprint(config[name]) for name in ("line", "operating_point")}
 
     def open(self) -> Measure:
-        """Read the fusion and the calibration."""
+        """Read the lines and the operating points."""
         config = ai_text_config()
-        schema = self.adds
+        schema, tiers = self.adds, [tier for tier, name in COLUMNS.items() if name in self.needs.names]
 
         def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
-            return _columns(batch, config, schema)
+            return _columns(batch, tiers, config, schema)
 
         return measure
 
 
-def _columns(batch: pa.RecordBatch, config: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
-    cheap, encoder = (_numbers(batch[name]) for name in ("ai_cheap_logit", "ai_encoder_logit"))
-    missing, seen = np.isnan(cheap), ~np.isnan(encoder)
-    logit = fuse(cheap, np.nan_to_num(encoder), seen, config["fusion"])
-    prob = calibrate(np.nan_to_num(logit), seen, config["calibration"])
-    points = config["operating_point"]
+def _columns(batch: pa.RecordBatch, tiers: list[str], config: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
+    logit, path = log_odds({tier: _numbers(batch[COLUMNS[tier]]) for tier in tiers}, config["line"])
+    missing = np.isnan(logit)
+    known = np.nan_to_num(logit)
+    points = np.array([config["operating_point"].get(name, np.inf) for name in PATHS])
     reasons = abstentions(batch["ai_unfit"].to_pylist(), batch["language"].to_pylist())
     silent = np.array([why is not None for why in reasons], bool) | missing
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(prob, mask=silent),
-            pa.array(np.nan_to_num(logit), mask=missing),
-            pa.array(np.where(seen, "encoder", "cheap"), pa.string(), mask=missing),
+            pa.array(probability(known), mask=silent),
+            pa.array(known, mask=missing),
+            pa.array(np.array(PATHS, object)[path], pa.string(), mask=missing),
             pa.array([None if gone else why for gone, why in zip(missing, reasons, strict=True)], pa.string()),
-            pa.array(np.where(seen, logit >= points["encoder"], logit >= points["cheap"]), mask=silent),
+            pa.array(known >= points[path], mask=silent),
         ],
         schema=schema,
     )
