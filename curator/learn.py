@@ -19,6 +19,7 @@ import pyarrow as pa
 from curator.ids import file_sha256, text_hash
 from curator.kernels import kernel
 from curator.stages import ngram
+from curator.stages._detector import made_with
 from curator.stages.embed import EARLY, Encoder, default_folder, folded
 from curator.style import PREFIX, Codepoints, fold, tables, utf8
 
@@ -209,14 +210,26 @@ def cheap_logits(found: Grams, tensors: Mapping[str, npt.NDArray[Any]]) -> Float
     out[:, 1] = np.tanh(x @ tensors["hidden"].T + tensors["hidden_bias"]) @ tensors["top"] + tensors["top_bias"]
     a, b, c = tensors["fusion"]
     out[:, 2] = a * out[:, 0] + b * out[:, 1] + c
+    if "experts" in tensors:
+        out[:, 2] = ngram.mixed(out[:, 2], evidences(found, tensors["experts"]), tensors["mix"])
     return out
+
+
+def evidences(found: Grams, experts: npt.NDArray[Any]) -> Floats:
+    """Each table's evidence of every row.  # experts: [k, BUCKETS]; answer [n, k]"""
+    out = np.zeros((len(experts), found.words.size))
+    for table, column in zip(experts, out, strict=True):
+        _evidences(found.flat, found.start, table.astype(np.float32), column)
+    return np.ascontiguousarray(out.T)
 
 
 def served(cheap: Mapping[str, npt.NDArray[Any]]) -> Tensors:
     """The tensors at the precision at which they are shipped: the table rounded to half, the network to single."""
     made: Tensors = {name: value.astype(np.float32).astype(np.float64) for name, value in cheap.items()}
-    made["table"] = cheap["table"].astype(np.float16).astype(np.float32)
-    return made | {"fusion": cheap["fusion"]}
+    for name in ("table", "experts"):
+        if name in cheap:
+            made[name] = cheap[name].astype(np.float16).astype(np.float32)
+    return made | {name: cheap[name] for name in ("fusion", "mix") if name in cheap}
 
 
 # --- The encoder's head ----------------------------------------------------------------------------
@@ -306,8 +319,8 @@ def write_model(
     """Write cheap.safetensors, encoder.safetensors and, with their sha256, config.toml."""
     from safetensors.numpy import save_file
 
-    half = {name: value if name == "fusion" else value.astype(np.float32) for name, value in cheap.items()}
-    half["table"] = cheap["table"].astype(np.float16)
+    kinds = {"table": np.float16, "experts": np.float16, "fusion": np.float64, "mix": np.float64}
+    half = {name: value.astype(kinds.get(name, np.float32)) for name, value in cheap.items()}
     for name, tensors in (("cheap", half), ("encoder", head)):
         path = folder / f"{name}.safetensors"
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
@@ -316,7 +329,8 @@ def write_model(
     lines = [
         "# Written in training: the origin detector's files, gate (logits), fusion, calibration, operating points."
     ]
-    lines += ["", "[sha256]", *shas]
+    lines += ["", "[sha256]", *shas, "", "[made_with]"]
+    lines += [f'{name} = "{value}"' for name, value in made_with(ngram.FEATURES).items()]
     for section, values in numbers.items():
         lines += ["", f"[{section}]", *(f"{name} = {value!r}" for name, value in values.items())]
     (folder / "config.toml").write_text("\n".join(lines) + "\n", "utf-8")

@@ -90,11 +90,16 @@ def tensors(name: str, detector: str, sha256: str, shapes: Mapping[str, Shape]) 
         found: Tensors = load_file(pinned(path, sha256))
     except SafetensorError as error:
         raise ModelError(f"detector {detector!r}: {path} is not a safetensors file ({error}); {_AGAIN}") from error
+    check(found, shapes, name, detector)
+    return found
+
+
+def check(found: Tensors, shapes: Mapping[str, Shape], name: str, detector: str) -> None:
+    """Refuse tensors that are missing, of another shape, or not finite floats."""
     for key, shape in shapes.items():
         if key not in found or not _fits(found[key], shape):
             got = found[key].shape if key in found else "nothing"
             raise ModelError(f"detector {detector!r}: {key} in {name} is {got}, not finite floats {shape}; {_AGAIN}")
-    return found
 
 
 def _fits(tensor: npt.NDArray[Any], shape: Shape) -> bool:

@@ -430,6 +430,43 @@ def _judge(
         out[row, 3] = words / m if m > 0 else 0.0
 
 
+@_jit
+def _more_evidence(
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    known: npt.NDArray[np.bool_],
+    table: Codepoints,
+    lower: Codepoints,
+    kind: npt.NDArray[np.uint8],
+    experts: Weights,
+    out: Floats,
+) -> None:
+    """Write each expert's n-gram evidence for each document.  # out: [n, experts] float64"""
+    codes = np.empty(PREFIX + 8, np.int32)
+    starts, stops = np.empty(PREFIX + 8, np.int32), np.empty(PREFIX + 8, np.int32)
+    hashes = np.empty(PREFIX + 8, np.uint64)
+    buckets = np.empty(WORD_ORDERS * (PREFIX + 8), np.int32)
+    for row in range(known.size):
+        if known[row]:
+            n = fold(data, offsets[row], offsets[row + 1], table, kind, codes)
+            k = word_buckets(hashes, split_tokens(codes, n, lower, kind, starts, stops, hashes), buckets)
+            for expert in range(experts.shape[0]):
+                out[row, expert] = evidence(experts[expert], buckets, k)
+
+
+def mixed(logit: Floats, evidence: Floats, mix: Floats) -> Floats:
+    """Mix a detector's logit with experts of single generators, as odds of a mixture of generators add up.  # [n]
+
+    logit: [n]; evidence: [n, experts]; mix: [1 + experts, 2], the lines (slope, constant with the log of the part's
+    share) that turn each into log-odds, the detector's first.  The answer is on the scale of `logit`.
+    """
+    slope, constant = mix[0]
+    odds = slope * logit + constant
+    for expert in range(evidence.shape[1]):
+        odds = np.logaddexp(odds, mix[1 + expert, 0] * evidence[:, expert] + mix[1 + expert, 1])
+    return np.asarray((odds - constant) / slope, np.float64)
+
+
 @dataclass(frozen=True)
 class Cheap:
     """The cheap path's weights: one table of bucket weights, a small network over style rates, and how they fuse."""
@@ -439,6 +476,8 @@ class Cheap:
         Floats, Floats, Floats, Floats, Floats, float
     ]  # mean, scale, hidden [units, STYLES], its bias, top, its bias
     fusion: Floats  # [3] float64: weight of the n-grams, weight of the style, constant
+    experts: Weights  # [experts, BUCKETS] float32: tables that `curator train ai-text` added, each for one generator
+    mix: Floats  # [1 + experts, 2] float64: see `mixed`
 
     @staticmethod
     def of(tensors: dict[str, npt.NDArray[Any]]) -> Cheap:
@@ -448,7 +487,9 @@ class Cheap:
             for name in ("mean", "scale", "hidden", "hidden_bias", "top")
         ]
         net = (wide[0], wide[1], wide[2], wide[3], wide[4], float(tensors["top_bias"][0]))
-        return Cheap(tensors["table"].astype(np.float32), net, tensors["fusion"].astype(np.float64))
+        experts = tensors.get("experts", np.zeros((0, BUCKETS))).astype(np.float32)
+        mix = tensors.get("mix", np.array([[1.0, 0.0]])).astype(np.float64)
+        return Cheap(tensors["table"].astype(np.float32), net, tensors["fusion"].astype(np.float64), experts, mix)
 
     def judge(self, column: pa.Array) -> Floats:
         """Measure a string column.  # [n, 5] float64: n-gram logit, style logit, words, share of words, fused logit"""
@@ -460,6 +501,10 @@ class Cheap:
             data, offsets, known, codepoints.fold, codepoints.lower, codepoints.kind, self.table, self.net, out[:, :4]
         )
         out[:, 4] = self.fusion[0] * out[:, 0] + self.fusion[1] * out[:, 1] + self.fusion[2]
+        if len(self.experts):
+            more = np.zeros((len(column), len(self.experts)))
+            _more_evidence(data, offsets, known, codepoints.fold, codepoints.lower, codepoints.kind, self.experts, more)
+            out[:, 4] = mixed(out[:, 4], more, self.mix)
         return out
 
 
@@ -482,7 +527,11 @@ def ai_text_config(detector: str = "default") -> dict[str, Any]:
 
 def ai_text_tensors(name: str, detector: str = "default") -> dict[str, npt.NDArray[Any]]:
     """Load one weight file of a detector once its sha256 is the pinned one."""
-    return _detector.tensors(name, detector, ai_text_config(detector)["sha256"][name], SHAPES[name])
+    found = _detector.tensors(name, detector, ai_text_config(detector)["sha256"][name], SHAPES[name])
+    if "experts" in found:
+        count = len(found["experts"])
+        _detector.check(found, {"experts": (count, BUCKETS), "mix": (1 + count, 2)}, name, detector)
+    return found
 
 
 @dataclass(frozen=True)
