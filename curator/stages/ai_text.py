@@ -68,12 +68,14 @@ class AiText(Stage):
     `ai_logit` is the log-odds at a prior of one half: in a corpus with another share of machine text it shifts by
     the log-odds of that share.  `synthetic` compares it with the shipped operating point, 1 % false positives on
     human text held out in training.  `surprisal` joins the second tier's logit, which the stage `surprisal` measures.
+    `detector` is "default" or a folder that `curator train ai-text` wrote, the same as in the stages ngram and embed.
     """
 
     name: ClassVar[str] = "ai_text"
     version: ClassVar[str] = "2"
 
     surprisal: bool = False
+    detector: str = "default"
 
     @property
     def needs(self) -> pa.Schema:
@@ -99,12 +101,12 @@ class AiText(Stage):
 
     def weights(self) -> dict[str, str]:
         """Hash of the lines that join the paths and of the operating points."""
-        config = ai_text_config()
+        config = ai_text_config(self.detector)
         return {name: fingerprint(config[name]) for name in ("line", "operating_point")}
 
     def open(self) -> Measure:
         """Read the lines and the operating points."""
-        config = ai_text_config()
+        config = ai_text_config(self.detector)
         schema, tiers = self.adds, [tier for tier, name in COLUMNS.items() if name in self.needs.names]
 
         def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
