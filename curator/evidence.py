@@ -166,7 +166,7 @@ class Sites:
 
     # Correlation of two human texts' log-odds on one site, as measured on domains and sites that no training saw
     # (`make bench-site-pooling` prints it): scores of one site err together.
-    likeness: float = 0.25
+    likeness: float = 0.3
     stay: float = 0.8  # how likely a month of a site is like its other months: a belief
     most: float = (
         4.0  # bound of both terms together: a text that says human by more than this is never convicted by its site
