@@ -21,7 +21,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from curator.evidence import F64, I64, NEVER, Bools, Facts, document_logit, likeness, pooled_logit, terms
+from curator.evidence import (
+    BEFORE_MODELS,
+    DAY_US,
+    F64,
+    I64,
+    NEVER,
+    Bools,
+    Facts,
+    document_logit,
+    likeness,
+    pooled_logit,
+    terms,
+)
 from curator.shipped import shipped
 
 SIZES = (1, 2, 5, 10, 20)
