@@ -31,6 +31,7 @@ Names = npt.NDArray[np.str_]
 Tensors = dict[str, npt.NDArray[Any]]
 
 SEED: Final = 20_240_501
+SHINGLE: Final = 8  # tokens of a run by which copies are found
 
 
 # --- Which texts count for how much ----------------------------------------------------------------
@@ -266,6 +267,21 @@ def learn_head(moments: Singles, label: Floats, weight: Floats) -> Tensors:
     }
 
 
+# --- Experts of single generators ------------------------------------------------------------------
+
+
+def learn_expert(found: Grams, label: Floats, weight: Floats, fold: Rows) -> tuple[Singles, Floats]:
+    """Fit a table on all rows; its evidence of each row comes from a table that its own fold had no part in.
+
+    fold: [n] numbers of folds, whole groups each.  Returns the table [BUCKETS] and evidence [n].
+    """
+    unseen = np.zeros(len(label))
+    for number in np.unique(fold):
+        away = learn_table(found, label, weight, np.flatnonzero(fold != number))
+        unseen[fold == number] = evidences(found, away[None])[fold == number, 0]
+    return learn_table(found, label, weight, np.arange(len(label))), unseen
+
+
 # --- Lines and thresholds --------------------------------------------------------------------------
 
 
@@ -305,6 +321,82 @@ def gate_limits(
     weights = weight[logit < high][np.argsort(logit[logit < high])[::-1]]
     place = int(np.searchsorted(np.cumsum(weights) / weight.sum(), share))
     return float(below[place]), high
+
+
+# --- Leaks -----------------------------------------------------------------------------------------
+
+
+@kernel
+def _sampled_shingles(
+    data: npt.NDArray[np.uint8],
+    offsets: Rows,
+    table: Codepoints,
+    lower: Codepoints,
+    kind: npt.NDArray[np.uint8],
+    owner: Rows,
+    out: npt.NDArray[np.uint64],
+) -> int:
+    codes = np.empty(PREFIX + 8, np.int32)
+    starts, stops = np.empty(PREFIX + 8, np.int32), np.empty(PREFIX + 8, np.int32)
+    hashes = np.empty(PREFIX + 8, np.uint64)
+    k = 0
+    for row in range(offsets.size - 1):
+        n = fold(data, offsets[row], offsets[row + 1], table, kind, codes)
+        m = ngram.split_tokens(codes, n, lower, kind, starts, stops, hashes)
+        for j in range(m - SHINGLE + 1):
+            gram = np.uint64(0)
+            for i in range(SHINGLE):
+                gram = (gram + hashes[j + i]) * np.uint64(0x100000001B3) + np.uint64(0x9E3779B97F4A7C15)
+            gram ^= gram >> np.uint64(29)
+            if gram & np.uint64(15) == np.uint64(0):
+                owner[k], out[k] = row, gram
+                k += 1
+    return k
+
+
+def near_groups(texts: list[str], group: Rows) -> Rows:
+    """Join the groups of texts that share a sampled run of eight tokens: copies stay on one side of every split.  # [n]
+
+    One run in 16 is looked at, chosen by hash: a phrase that two texts share by chance rarely joins them.  Runs that
+    more than eight texts share are boilerplate; exact copies must have been dropped before.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    table = tables()
+    data, offsets = utf8(pa.array(texts, pa.large_string()))
+    owner, values = np.empty(data.size + 8, np.int64), np.empty(data.size + 8, np.uint64)
+    total = _sampled_shingles(data, offsets, table.fold, table.lower, table.kind, owner, values)
+    runs = np.unique(np.stack([owner[:total].astype(np.uint64), values[:total]], 1), axis=0)
+    _, place, count = np.unique(runs[:, 1], return_inverse=True, return_counts=True)
+    usable = (count[place] > 1) & (count[place] <= 8)
+    _, codes = np.unique(group, return_inverse=True)
+    columns = place[usable] + codes.max(initial=0) + 1
+    size = int(max(columns.max(initial=0), codes.max(initial=0))) + 1
+    links = coo_matrix(
+        (np.ones(int(usable.sum()), np.int8), (codes[runs[usable, 0].astype(np.int64)], columns)), shape=(size, size)
+    )
+    _, merged = np.unique(connected_components(links, directed=False)[1][codes], return_inverse=True)
+    return np.asarray(merged, np.int64)
+
+
+def typesetting(texts: list[str]) -> Floats:
+    """Count twelve marks of typesetting by character: what must not tell the label.  # [n, 12]"""
+    marks = ("\n", "\n\n", "“", "’", "  ", "*", "#", " ,", " .", "`", "—", "\t")
+    return np.array([[text.count(mark) / max(1, len(text)) for mark in marks] for text in texts])
+
+
+def probe(features: Floats, label: Floats, fold: Rows) -> float:
+    """How well features alone tell the label: AUROC of a boosted probe over unseen folds; 0.5 is chance."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+
+    prob = np.zeros(len(label))
+    for number in np.unique(fold):
+        away = fold != number
+        model = HistGradientBoostingClassifier(random_state=0).fit(features[away], label[away])
+        prob[~away] = model.predict_proba(features[~away])[:, 1]
+    return float(roc_auc_score(label, prob))
 
 
 # --- What is written -------------------------------------------------------------------------------
