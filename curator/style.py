@@ -13,10 +13,11 @@ import functools
 import unicodedata
 from typing import Any, Final, NamedTuple, cast
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from curator.kernels import kernel
 
 Codepoints = npt.NDArray[np.int32]
 
@@ -42,6 +43,32 @@ _DOUBLE_QUOTES: Final = "“”„‟«»″〝〞"
 _SINGLE_QUOTES: Final = "‘’‚‛′ʼ´"
 _PLANE: Final = 65_536
 _LOOK_AHEAD: Final = 200  # bytes searched for the end of a tag
+_FILLERS: Final = "\u115f\u1160\u3164\uffa0"  # letters to Unicode, nothing to a reader
+
+# Letters that fonts draw as Latin ones.
+_FIRST: Final = 0x250  # IPA; 0x370 to 0x58F are Greek, Cyrillic and Armenian
+_GREEK: Final = 0x370
+_LAST: Final = 0x590
+_COPTIC_R: Final = 0x2C85
+_SMALL_CAPITAL_Z: Final = 0x1D22
+_TWINS: Final = (
+    ("АВЕКМНОРСТУХІЈЅԌԚԜӀаеорсухіјѕһԁԛԝӏѵЬ", "ABEKMHOPCTYXIJSGQWIaeopcyxijshdqwlvb"),
+    ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϳϲ", "ABEZHIKMNOPTYXojc"),
+    ("ՏՕՍԼօոսհ", "SOULonuh"),
+)
+_SYMBOLS: Final = (("αγινρυχςɑɡ", "ayivpuxcag"),)  # that stand for themselves in formulas, names of genes and phonetics
+
+
+def _twin_table(pairs: tuple[tuple[str, str], ...]) -> Codepoints:
+    table = np.zeros(_LAST - _FIRST, np.int32)
+    for theirs, latin in pairs:
+        for a, b in zip(theirs, latin, strict=True):
+            table[ord(a) - _FIRST] = ord(b)
+    return table
+
+
+_TWIN: Final = _twin_table(_TWINS)  # the Latin letter that is drawn alike, or 0
+_INNER_TWIN: Final = _twin_table(_SYMBOLS)
 
 
 class Tables(NamedTuple):
@@ -78,6 +105,8 @@ def _folded(char: str) -> int:
         return _ELLIPSIS
     if char == "|" or char.isspace():
         return 32
+    if char in _FILLERS:
+        return _DROP
     category = unicodedata.category(char)
     if category in ("Cc", "Cf", "Co", "Cn", "Mn", "Me") or 0x2190 <= ord(char) < 0x2C00 or char in "•·‣◦":
         return _DROP  # invisible, combining, arrows, boxes, dingbats
@@ -130,7 +159,7 @@ def fold_column(column: pa.Array, limit: int = PREFIX) -> pa.LargeStringArray:
 
 
 def _jit(function: Any) -> Any:
-    return numba.njit(cache=True, nogil=True)(function)
+    return kernel(function)
 
 
 @_jit
@@ -349,19 +378,112 @@ def _special_end(data: npt.NDArray[np.uint8], i: int, end: int, mid_word: bool) 
 
 
 @_jit
+def _may_pose(code: int) -> bool:
+    return _FIRST <= code < _LAST or code in (_COPTIC_R, _SMALL_CAPITAL_Z)
+
+
+@_jit
+def _twin(code: int) -> int:
+    """Return the Latin letter that `code` is drawn like, or 0."""
+    if code < _FIRST or code >= _LAST:
+        return 114 if code == _COPTIC_R else 122 if code == _SMALL_CAPITAL_Z else 0
+    return int(_TWIN[code - _FIRST])
+
+
+@_jit
+def _inner_twin(code: int) -> int:
+    return int(_INNER_TWIN[code - _FIRST]) if _FIRST <= code < _LAST else 0
+
+
+@_jit
+def _count_letters(out: Codepoints, start: int, stop: int, kind: npt.NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Count a stretch's ASCII letters, letters of other scripts drawn alike, and those drawn otherwise."""
+    latin = alike = foreign = 0
+    for i in range(start, stop):
+        code = out[i]
+        if code < 128:
+            latin += _ascii_letter(code)
+        elif _twin(code) > 0:
+            alike += 1
+        else:
+            foreign += _GREEK <= code < _LAST and 1 <= kind[code] <= 2 and _inner_twin(code) == 0
+    return latin, alike, foreign
+
+
+@_jit
+def _unmask(out: Codepoints, n: int, kind: npt.NDArray[np.uint8]) -> None:
+    """Write letters of other scripts that pose as Latin ones as the Latin ones, so that no text hides behind them.
+
+    They pose in a word that has Latin letters and none of theirs that is drawn otherwise, and everywhere in a text that
+    has none such at all and is mostly Latin.  Symbols pose only between small Latin letters.
+    """
+    latin, alike, foreign = _count_letters(out, 0, n, kind)
+    everywhere = foreign == 0 and alike < latin
+    i = 0
+    while i < n:
+        start = i
+        while i < n and (out[i] >= _PLANE or 1 <= kind[out[i]] <= 2):
+            i += 1
+        latin, alike, foreign = _count_letters(out, start, i, kind)
+        if everywhere or (latin > 0 and foreign == 0):
+            _latinise(out, start, i)
+        i += 1
+
+
+@_jit
+def _latinise(out: Codepoints, start: int, stop: int) -> None:
+    for i in range(start, stop):
+        if _twin(out[i]) > 0:
+            out[i] = _twin(out[i])
+    for i in range(start + 1, stop - 1):
+        if _inner_twin(out[i]) > 0 and 97 <= out[i - 1] <= 122 and 97 <= out[i + 1] <= 122:
+            out[i] = _inner_twin(out[i])
+
+
+@_jit
+def _after_letter(out: Codepoints, n: int) -> bool:
+    return bool(n > 0 and out[n - 1] < 128 and _ascii_letter(out[n - 1]))
+
+
+@_jit
+def _mathematical(code: int) -> int:
+    """Return the ASCII letter of a mathematical alphabet, or 0; digits and Greek ones are none."""
+    if not 0x1D400 <= code < 0x1D6A4:
+        return 0
+    place = (code - 0x1D400) % 52
+    return 65 + place if place < 26 else 71 + place
+
+
+@_jit
 def fold(
     data: npt.NDArray[np.uint8], start: int, end: int, table: Codepoints, kind: npt.NDArray[np.uint8], out: Codepoints
 ) -> int:
     """Write a document's folded codepoints into `out` and return how many; stops when `out` is nearly full.
 
     NFKC for single codepoints, straight quotes, one kind of dash, whitespace folded, markdown, tags,
-    addresses, list marks, emoji and announcing lines dropped, split punctuation rejoined.  Case stays.
-    Time is linear in the document's bytes.
+    addresses, list marks, emoji and announcing lines dropped, split punctuation rejoined, letters that pose
+    as Latin ones unmasked.  Case stays.  Time is linear in the document's bytes.
     """
+    return int(fold_part(data, start, end, table, kind, out)[0])
+
+
+@_jit
+def fold_part(
+    data: npt.NDArray[np.uint8], start: int, end: int, table: Codepoints, kind: npt.NDArray[np.uint8], out: Codepoints
+) -> tuple[int, int]:
+    """Fold as `fold` does; return how many codepoints were written and the byte after the last that was read."""
     i, n = _after_preamble(data, start, end), 0
-    line_start, room = True, out.size - 8
+    line_start, room, posing = True, out.size - 8, False
     while i < end and n < room:
         mid_word = n > 0 and out[n - 1] != 32 and out[n - 1] != 40 and out[n - 1] != 34
+        if mid_word or (data[i] | 32 != 104 and data[i] | 32 != 119):  # an address may start with h or w
+            before = n
+            while i < end and n < room and _ascii_letter(data[i]):  # most of a text needs no more than this
+                out[n] = data[i]
+                i, n = i + 1, n + 1
+                line_start = False
+            if n > before:
+                continue
         stop = _special_end(data, i, end, mid_word)
         if stop == 0 and line_start:
             stop = _bullet_end(data, i, end)
@@ -370,6 +492,9 @@ def fold(
             continue
         code, width = _decode(data, i, end)
         folded = _fold_code(code, table)
+        posing |= _may_pose(folded)
+        if code >= _PLANE and (_after_letter(out, n) or (i + width < end and _ascii_letter(data[i + width]))):
+            folded = _mathematical(code) or folded  # "𝚝he": a letter in disguise; alone it is a formula's
         if (code == 96 or code == 39) and _run(data, i, end) == 2:
             folded, width = 34, 2
         elif code == 45 and _run(data, i, end) == 2:
@@ -397,7 +522,9 @@ def fold(
                     n = _rejoin(data, i + width - 1, end, kind, out, n)
                 n = _put(out, n, folded)
         i += width
-    return n - 1 if n > 0 and out[n - 1] == 32 else n
+    if posing:
+        _unmask(out, n, kind)
+    return n - 1 if n > 0 and out[n - 1] == 32 else n, i
 
 
 @_jit

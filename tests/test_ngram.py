@@ -58,6 +58,43 @@ def test_typesetting_is_folded_away(raw: str, folded: str) -> None:
     assert fold_text(raw) == folded
 
 
+@pytest.mark.parametrize(
+    ("posing", "read"),
+    [
+        ("The сosts оf pаypal аnd tіme", "The costs of paypal and time"),  # Cyrillic
+        ("А whоle rοom, Ηappy", "A whole room, Happy"),  # Cyrillic and Greek
+        ("trαffic and citу", "traffic and city"),
+        ("wհat they saո, ⲅeal", "what they san, real"),  # Armenian, Coptic
+        ("𝚝he boo𝒌 o𝚏 it", "the book of it"),
+        ("pay​pal, hi⁠dden, em­pty, filㅤled", "paypal, hidden, empty, filled"),
+    ],
+)
+def test_letters_that_pose_as_latin_ones_are_unmasked(posing: str, read: str) -> None:
+    assert fold_text(posing) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Он сказал, что Windows с Excel, а не paypal, о том же.",
+        "Η γάτα κάθεται; το iPhone ναι.",
+        "TNFα binds αvβ3 and PPARγ at 3 μm, ΔT rose.",
+        "Калuнка",  # a Latin letter among Cyrillic ones drawn otherwise
+        "Մեր տունը հին է",
+    ],
+)
+def test_other_scripts_and_symbols_are_left_alone(text: str) -> None:
+    assert fold_text(text) == text
+
+
+@given(st.lists(st.sampled_from(PROSE.split()), min_size=5, max_size=60).map(" ".join), st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_disguised_text_reads_as_the_plain_one(text: str, data: st.DataObject) -> None:
+    twins = str.maketrans("aeopcxAEO", "аеорсхАЕО")
+    hidden = "".join(c.translate(twins) if data.draw(st.integers(0, 3)) == 0 else c for c in text)
+    assert fold_text("We start " + hidden) == fold_text("We start " + text)
+
+
 def test_two_settings_of_one_text_read_the_same() -> None:
     plain = 'He said "no" and left, it can\'t be helped.'
     split = "He said `` no '' and left , it ca n't be helped ."
