@@ -85,6 +85,13 @@ class Cell:
             low, high = (low, middle) if flagged else (middle, high)
         return high
 
+    def expected(self, threshold: float) -> float:
+        """Part of the stratum's human text expected at or above a threshold, at most: the conformal bracket's upper end."""
+        if np.isinf(threshold):
+            return 0.0
+        k = float(self.above[np.searchsorted(self.scores, threshold, side="left")])
+        return (k + 1) / (self.n + 1)
+
     def _tail(self, score: F64) -> F64:
         empirical = 1 - np.searchsorted(self.points, score, side="left") / POINTS
         beyond = self.tail_share * np.exp(-np.maximum(score - self.tail_from, 0.0) / self.tail_scale)
@@ -156,6 +163,7 @@ class Strata:
 
     cells: tuple[Cell, ...]  # the first is the root
     level: tuple[int, ...]  # of each cell, position in the chain; -1 for the root
+    example: tuple[int, ...]  # of each cell, a document inside; 0 for the root
     place: I64  # [docs] position in `cells`
     own: Bools  # [docs] counted among the trusted texts of that cell
 
@@ -182,7 +190,7 @@ def strata(score: F64, trust: I64, chain: Sequence[I64], top: Cell, least: int =
     where texts of the highest trust suffice in a stratum, the others are not counted there.
     chain: codes [docs] of ever finer strata, each inside the one before; -1 where a document has none.
     """
-    cells, levels, tiers = [top], [-1], [0]
+    cells, levels, tiers, examples = [top], [-1], [0], [0]
     place = np.zeros(len(score), np.int64)
     known = np.flatnonzero((trust > 0) & ~np.isnan(score))
     for level, codes in enumerate(chain):
@@ -195,11 +203,12 @@ def strata(score: F64, trust: I64, chain: Sequence[I64], top: Cell, least: int =
                 tiers.append(int(trust[rows].min()))
                 cells.append(child(cells[place[rows[0]]], top, np.sort(score[rows]), tiers[-1]))
                 levels.append(level)
+                examples.append(int(rows[0]))
         hit = np.flatnonzero(codes >= 0)
         hit = hit[found[codes[hit]] >= 0]
         place[hit] = found[codes[hit]]
     own = (trust > 0) & (trust >= np.array(tiers)[place]) & (place > 0)
-    return Strata(tuple(cells), tuple(levels), place, own)
+    return Strata(tuple(cells), tuple(levels), tuple(examples), place, own)
 
 
 def _best(rows: I64, trust: I64, least: int) -> I64:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from curator.decide import Judge, Rule
 from curator.ids import ids_array
 from curator.ledger import OUTCOMES
+from curator.origin import ORIGIN, measures_origin
 from curator.readers.records import NO_TEXT_MEANT
 from curator.schema import is_scalar
 from curator.shards import aligned_batches
@@ -50,7 +51,14 @@ class Judged:
     date_us: I64  # microseconds since 1970 UTC; lowest int64 where undated
     prob_synthetic: F64  # nan where not judged
     ai_logit: F64
-    synthetic: Bools  # at the shipped operating point; false where not judged
+    human_p: F64  # conformal p-value against trusted human text; nan where not judged
+    prob_calibrated: F64  # from the text alone, calibrated in its stratum; nan where not judged
+    prob_pooled: F64  # and all other evidence, its site's too; nan where nothing speaks
+    origin_threshold: F64  # `ai_logit` from which the document's stratum flags; nan where not judged
+    synthetic: Bools  # flagged: human_p at most origin.target_fpr; false where not judged
+    trusted: Bools  # judged, and human for the calibration: dated before models wrote for everybody
+    flag_basis: str  # the trusted human text that flags rest on
+    flag_warning: str  # what goes wherever a number that rests on flags goes; empty when nothing is wrong
     ai_encoder: Bools  # judged by the encoder, not by the cheap path alone
     n_words: I64
     text_bytes: I64
@@ -68,6 +76,7 @@ class Judged:
         return np.asarray(self.date_us != _NAT)
 
 
+_ORIGIN = ("human_p", "prob_calibrated", "prob_pooled", "origin_threshold")
 _WANTED = (
     "doc_id",
     "source",
@@ -79,27 +88,49 @@ _WANTED = (
     "prob_synthetic",
     "ai_logit",
     "ai_path",
-    "synthetic",
+    "human_p",
+    "prob_calibrated",
+    "prob_pooled",
+    "origin_threshold",
+    "origin_flagged",
+    "origin_trusted",
     "n_words",
     "text_bytes",
 )
 
 
 def shard_table(root: Path, shard: Shard, stages: Sequence[Stage]) -> pa.Table:
-    """Everything but text and vectors that is known of one shard, read from disk."""
+    """Everything but text and vectors that is known of one shard, read from disk; what the origin step found too."""
+    inputs = measured(root, shard, stages)
+    if measures_origin(stages):
+        inputs.append((root / "origin" / shard.name, ORIGIN.names))
+    return pa.Table.from_batches(aligned_batches(inputs))
+
+
+def measured(root: Path, shard: Shard, stages: Sequence[Stage]) -> list[tuple[Path, Sequence[str]]]:
+    """The files of one shard that hold its documents and what the stages measured, with their scalar columns but the text."""
     inputs: list[tuple[Path, Sequence[str]]] = [(root / "documents" / shard.name, _document_columns(root, shard))]
     for stage in stages:
         scalar = [c.name for c in stage.adds if is_scalar(c)]
         inputs.append((root / "signals" / stage.name / shard.name, scalar))
-    return pa.Table.from_batches(aligned_batches(inputs))
+    return inputs
 
 
 def _document_columns(root: Path, shard: Shard) -> list[str]:
     return [name for name in pq.read_schema(root / "documents" / shard.name).names if name != "text"]
 
 
-def judge(root: Path, shards: Sequence[Shard], stages: Sequence[Stage], rules: Sequence[Rule]) -> Judged:
-    """Judge every shard under the rules and keep the little that later decisions need."""
+def judge(
+    root: Path,
+    shards: Sequence[Shard],
+    stages: Sequence[Stage],
+    rules: Sequence[Rule],
+    basis: tuple[str, str] = ("", ""),
+) -> Judged:
+    """Judge every shard under the rules and keep the little that later decisions need.
+
+    basis: what flags of origin rest on, and the warning that goes with them.
+    """
     kept: list[pa.Table] = []
     reasons, unmeasured, faultless = [], [], []
     fired = {rule.reason: 0 for rule in rules}
@@ -122,6 +153,7 @@ def judge(root: Path, shards: Sequence[Shard], stages: Sequence[Stage], rules: S
         fired,
         reasons,
         unmeasured,
+        basis,
     )
 
 
@@ -132,20 +164,17 @@ def _compact(table: pa.Table) -> pa.Table:
         ("prob_synthetic", pa.float64()),
         ("ai_logit", pa.float64()),
         ("ai_path", pa.string()),
-        ("synthetic", pa.bool_()),
+        *((name, pa.float64()) for name in _ORIGIN),
+        ("origin_flagged", pa.bool_()),
+        ("origin_trusted", pa.bool_()),
         ("n_words", pa.int64()),
         ("text_bytes", pa.int64()),
     ):
         if name not in table.schema.names:
             table = table.append_column(name, pa.nulls(table.num_rows, kind))
-    host = pc.utf8_lower(
-        pc.struct_field(
-            pc.extract_regex(table["url"], r"^[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?#@]*@)?(?P<host>[^/?#:]+)"), "host"
-        )
-    )
-    table = table.set_column(
-        table.schema.get_field_index("synthetic"), "synthetic", pc.fill_null(table["synthetic"], False)
-    )
+    host = hosts(table["url"])
+    for name in ("origin_flagged", "origin_trusted"):
+        table = table.set_column(table.schema.get_field_index(name), name, pc.fill_null(table[name], False))
     encoder = pc.fill_null(pc.equal(table["ai_path"], "encoder"), False)
     readable = pc.is_null(table["quarantine"])
     word = pc.utf8_slice_codeunits(pc.replace_substring_regex(table["quarantine"].cast(pa.string()), ":.*", ""), 0, 64)
@@ -159,6 +188,12 @@ def _compact(table: pa.Table) -> pa.Table:
     return table
 
 
+def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The host of each address, lower case; null where there is none."""
+    found = pc.extract_regex(url, r"^[A-Za-z][A-Za-z0-9+.\-]*://(?:[^/?#@]*@)?(?P<host>[^/?#:]+)")
+    return pc.utf8_lower(pc.struct_field(found, "host"))
+
+
 def _judged(
     table: pa.Table,
     faultless: Bools,
@@ -166,6 +201,7 @@ def _judged(
     fired: dict[str, int],
     reasons: list[pa.ListArray],
     unmeasured: list[pa.ListArray],
+    basis: tuple[str, str],
 ) -> Judged:
     def numbers(name: str, fill: Any, kind: Any) -> Any:
         return (
@@ -183,7 +219,11 @@ def _judged(
         date_us=pc.fill_null(table["date"].cast(pa.int64()), _NAT).to_numpy(),
         prob_synthetic=numbers("prob_synthetic", np.nan, np.float64),
         ai_logit=numbers("ai_logit", np.nan, np.float64),
-        synthetic=table["synthetic"].to_numpy(),
+        **{name: numbers(name, np.nan, np.float64) for name in _ORIGIN},
+        synthetic=table["origin_flagged"].to_numpy(),
+        trusted=table["origin_trusted"].to_numpy(),
+        flag_basis=basis[0],
+        flag_warning=basis[1],
         ai_encoder=table["ai_encoder"].to_numpy(),
         n_words=numbers("n_words", 0, np.int64),
         text_bytes=numbers("text_bytes", 0, np.int64),

@@ -80,7 +80,7 @@ VERDICT: Final = pa.schema(
 # What the mixture's files hold of each curated document, before the columns that travel through.
 MIXTURE_COLUMNS: Final = (
     "doc_id", "source", "record_id", "text", "url", "date", "language", "declared_language", "declared_origin",
-    "prob_synthetic", "ai_path", "quality", "cluster", "stratum", "weight",
+    "prob_synthetic", "prob_calibrated", "prob_pooled", "ai_path", "quality", "cluster", "stratum", "weight",
 )  # fmt: skip
 
 

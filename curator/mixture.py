@@ -38,6 +38,7 @@ class MixtureParams:
         silently).
     bins: bins of P(synthetic) a stratum is cut into.
     budget_words: words the mixture may hold at most; 0 for no limit.
+    origin: pooled, or text: whether the site of a document and its other evidence count in its P(synthetic), or its text alone.
     repair: none, or the steps of `curator.repair` that the drawn texts go through, in their order.
     """
 
@@ -46,6 +47,7 @@ class MixtureParams:
     bins: int = 20
     budget_words: int = 0
     stratum: str = "source"
+    origin: str = "pooled"
     repair: str | tuple[str, ...] = "none"
     seed: int = 0
 
@@ -55,6 +57,8 @@ class MixtureParams:
             raise RecipeError("max_synthetic and floor are shares between 0 and 1")
         if self.bins < 1 or self.budget_words < 0:
             raise RecipeError("bins is at least 1 and budget_words at least 0")
+        if self.origin not in ("text", "pooled"):
+            raise RecipeError(f"mixture.origin = {self.origin!r} is none of: text, pooled")
         if unknown := [step for step in self.repair_steps if step not in STEPS]:
             raise RecipeError(
                 f"mixture.repair knows no step {unknown[0]!r}; it takes none, or any of {', '.join(STEPS)}"

@@ -20,6 +20,7 @@ from curator.dedup import DedupParams
 from curator.errors import RecipeError
 from curator.ids import fingerprint
 from curator.mixture import MixtureParams
+from curator.origin import ORIGIN, OriginParams, measures_origin
 from curator.readers import documents_schema
 from curator.schema import is_scalar
 from curator.shipped import shipped
@@ -27,7 +28,7 @@ from curator.stages import Stage
 from curator.stages.registry import stage_class
 
 T = TypeVar("T")
-_PARTS = ("name", "description", "seed", "stages", "rules", "dedup", "mixture", "alarms")
+_PARTS = ("name", "description", "seed", "stages", "rules", "origin", "dedup", "mixture", "alarms")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Recipe:
     dedup: DedupParams
     mixture: MixtureParams
     alarms: Alarms
+    origin: OriginParams = dataclasses.field(default_factory=OriginParams)
 
     def fingerprint(self) -> str:
         """Hash of everything a decision depends on, weights included."""
@@ -67,6 +69,7 @@ class Recipe:
             "seed": self.seed,
             "stages": {stage.name: stage.settings() for stage in self.stages},
             "rules": dict(self.rules),
+            "origin": dataclasses.asdict(self.origin),
             "dedup": dataclasses.asdict(self.dedup),
             "mixture": dataclasses.asdict(self.mixture),
             "alarms": dataclasses.asdict(self.alarms),
@@ -77,8 +80,9 @@ class Recipe:
         return tomli_w.dumps(_without_none(self.as_dict()), multiline_strings=True)
 
     def signals(self) -> pa.Schema:
-        """Every column the stages add, in order."""
-        return pa.schema([column for stage in self.stages for column in stage.adds])
+        """Every column the stages add, in order, and those of the origin step where a stage scores origin."""
+        measured = [column for stage in self.stages for column in stage.adds]
+        return pa.schema([*measured, *(ORIGIN if measures_origin(self.stages) else ())])
 
     def parsed_rules(self, extra: pa.Schema) -> tuple[Rule, ...]:
         """The rules, checked against the documents' columns, those that travel (`extra.<name>`) and all signals."""
@@ -120,6 +124,7 @@ def from_dict(table: Mapping[str, Any]) -> Recipe:
         dedup=build(DedupParams, _table(table, "dedup"), "dedup"),
         mixture=build(MixtureParams, _seeded(MixtureParams, _table(table, "mixture"), seed), "mixture"),
         alarms=build(Alarms, _table(table, "alarms"), "alarms"),
+        origin=build(OriginParams, _table(table, "origin"), "origin"),
     )
     _check_parts(recipe)
     parse_rules(rules, decidable(pa.schema([]), recipe.signals()), later=("extra",))
@@ -230,11 +235,11 @@ def changed(recipe: Mapping[str, Any], settings: Sequence[str]) -> Recipe:
 def _set(table: dict[str, Any], name: str, value: str) -> None:
     part, dot, key = name.partition(".")
     if dot:
-        if part not in ("mixture", "dedup", "alarms"):
+        if part not in ("origin", "mixture", "dedup", "alarms"):
             raise RecipeError(
-                f"--set {name}: only rules, mixture.*, dedup.* and alarms.* can be set again; a stage needs a new `curator filter`"
+                f"--set {name}: only rules, mixture.*, dedup.*, alarms.* and origin.* can be set again; a stage needs a new `curator filter`"
             )
-        table[part][key] = _literal(value)
+        table.setdefault(part, {})[key] = _literal(value)
     elif value == "off":
         if name not in table["rules"]:
             raise RecipeError(_no_rule(name, table["rules"]))

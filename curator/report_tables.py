@@ -13,6 +13,7 @@ from curator import __version__
 from curator.alarms import Alarm
 from curator.curation import Judged
 from curator.decide import Rule
+from curator.origin import STRATA as ORIGIN_STRATA
 from curator.recipe import Recipe
 from curator.schema import field
 from curator.shares import SHARES as ESTIMATED
@@ -191,6 +192,12 @@ def shares(estimated: pa.Table) -> Table:
 def alarms(found: Sequence[Alarm]) -> Table:
     """Every alarm of the run."""
     return "what looked wrong, and which setting to change", _table(ALARMS, [vars(alarm) for alarm in found])
+
+
+def origin(found: pa.Table | None) -> Table:
+    """Every stratum of origin with the human text it was held against."""
+    rows = ORIGIN_STRATA.empty_table() if found is None else found.cast(ORIGIN_STRATA)
+    return "trusted human text that each document's score of origin was held against", rows
 
 
 def dedup(report: Mapping[str, int]) -> Table:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curator import readers, sources, steps
-from curator.curation import Shard
+from curator.curation import Shard, document_ids
 from curator.earlier import EarlierRun, earlier_runs, write_index
 from curator.engine.inline import InlineEngine
 from curator.engine.local import LocalEngine, default_workers
@@ -73,8 +73,9 @@ def _workers(request: Request) -> int:
 
 def decide(ctx: steps.Context, shards: Sequence[Shard], runs: Sequence[EarlierRun] = ()) -> dict[str, Any]:
     """All that follows the measuring: verdicts, duplicates, shares, mixture, ledger, account, manifest."""
-    judged = steps.judge(ctx, shards)
-    clusters = steps.deduplicate(ctx, shards, judged.ids)
+    clusters = steps.deduplicate(ctx, shards, document_ids(ctx.root, shards))
+    origin = steps.origin(ctx, shards, clusters)
+    judged = steps.judge(ctx, shards, origin)
     held = steps.held(ctx, shards, runs)
     survivor = steps.choose(judged, clusters, held)
     kept = judged.faultless & (survivor == steps.positions(judged)) & ~held.mask
@@ -83,7 +84,7 @@ def decide(ctx: steps.Context, shards: Sequence[Shard], runs: Sequence[EarlierRu
     steps.write_ledger(ctx, shards, judged, clusters, survivor, held, outcome, mixture)
     write_index(ctx.root, shards, kept, ctx.recipe.stages, ctx.recipe.dedup)
     shares = steps.shares(ctx, judged, survivor, held, kept, mixture)
-    return steps.finish(ctx, judged, clusters, outcome, shares, mixture)
+    return steps.finish(ctx, judged, clusters, origin, outcome, shares, mixture)
 
 
 def redecide_run(root: Path, settings: Sequence[str], out: Path, progress: Progress) -> dict[str, Any]:
@@ -96,6 +97,8 @@ def redecide_run(root: Path, settings: Sequence[str], out: Path, progress: Progr
     recipe = changed(identity["recipe"], settings)
     steps.same_weights(recipe, identity)
     identity |= {"recipe": recipe.as_dict(), "recipe_fingerprint": recipe.fingerprint(), "redecided_from": old.run_id}
+    identity.pop("calibration", None)
+    identity |= recipe.origin.identity()
     with Workspace(out).claimed(identity) as work:
         if (manifest := work.manifest()) is not None:
             return dict(manifest["summary"])

@@ -21,6 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curator import alarms, audit, curation, earlier, mixture, prevalence, report_tables
+from curator import origin as origins
+from curator.alarms import Alarm
 from curator.curation import Judged, Mixed, Shard
 from curator.dedup import KINDS, Clusters, find_clusters, similarity_to_survivor
 from curator.dedup import VERSION as DEDUP_VERSION
@@ -77,6 +79,7 @@ def identity(recipe: Recipe, corpus: Corpus, **more: Any) -> dict[str, Any]:
         "stages": {stage.name: stage.fingerprint() for stage in recipe.stages},
         "inputs": [{**entry, "rows": rows[path]} for path, entry in files.items()],
         "extra": [[f.name, str(f.type)] for f in corpus.extra],
+        **recipe.origin.identity(),
         **more,
     }
 
@@ -228,10 +231,82 @@ def extra_of(root: Path, shards: Sequence[Shard]) -> pa.Schema:
     return pa.schema(list(schema.field("extra").type)) if "extra" in schema.names else pa.schema([])
 
 
-def judge(ctx: Context, shards: Sequence[Shard]) -> Judged:
+@dataclass(frozen=True)
+class Origin:
+    """What the scores of origin are held against, by stratum and in a few words."""
+
+    strata: pa.Table
+    basis: str
+    warning: str
+
+    def alarms(self) -> list[Alarm]:
+        """The warning that nobody should miss."""
+        return [Alarm("origin_uncalibrated", f"origin was {self.warning}")] if self.warning else []
+
+
+def origin(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None) -> Origin | None:
+    """Calibrate the scores of origin over the whole corpus; None where no stage scores it."""
+    stages, params = ctx.recipe.stages, ctx.recipe.origin
+    if not origins.measures_origin(stages):
+        return None
+    paths, summary = [ctx.root / "origin" / shard.name for shard in shards], ctx.root / "origin.parquet"
+    inputs = [path for shard in shards for path, _ in curation.measured(ctx.root, shard, stages)]
+    inputs += [] if clusters is None else [ctx.root / "clusters.parquet"]
+    receipts = [read_receipt(ctx.root, path) for path in inputs]
+    settings = [dataclasses.asdict(params) | params.identity(), origins.anchors_identity(stages)]
+    key = task_key(f"origin-{origins.VERSION}", settings, [r and r.sha256 for r in receipts])
+    ctx.progress.begin("origin", sum(s.rows for s in shards), 0)
+    if not all(is_done(ctx.root, path, key) for path in (*paths, summary)):
+        found = _origin(ctx, shards, clusters)
+        for shard, path in zip(shards, paths, strict=True):
+            batches = _as_documents(ctx.root, shard, found.columns.slice(shard.first, shard.rows))
+            write_parquet(ctx.root, path, origins.ORIGIN, batches, key)
+        schema = found.strata.schema.with_metadata({"basis": found.basis, "warning": found.warning})
+        write_parquet(ctx.root, summary, schema, found.strata.combine_chunks().cast(schema).to_batches(), key)
+    ctx.progress.advance(sum(s.rows for s in shards))
+    ctx.progress.end()
+    strata = pq.read_table(summary)
+    said = {k.decode(): v.decode() for k, v in (strata.schema.metadata or {}).items()}
+    return Origin(strata, said["basis"], said["warning"])
+
+
+def _origin(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None) -> origins.Found:
+    stages, params = ctx.recipe.stages, ctx.recipe.origin
+    given = origins.read_calibration(params.calibration, stages) if params.calibration else None
+    tables = [_origin_facts(ctx.root, shard, stages) for shard in shards]
+    documents = pa.concat_tables(tables, promote_options="default")
+    copies = None if clusters is None else clusters.cluster
+    return origins.judge(documents, copies, origins.anchors(stages), given, params)
+
+
+def _origin_facts(root: Path, shard: Shard, stages: Sequence[Stage]) -> pa.Table:
+    inputs = curation.measured(root, shard, stages)
+    wanted = [(path, [n for n in names if n in origins.WANTED or n == "url"]) for path, names in inputs]
+    table = pa.Table.from_batches(aligned_batches(wanted))
+    table = table.append_column("host", curation.hosts(table["url"])).drop_columns(["url"])
+    for name in ("source", "host", "language", "declared_origin"):  # a word a document would be most of what is held
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, name, pc.dictionary_encode(table[name].combine_chunks().cast(pa.string())))
+    return table
+
+
+def _as_documents(root: Path, shard: Shard, columns: pa.Table) -> Iterator[pa.RecordBatch]:
+    """The rows of one shard, cut as its documents are: files of one shard are read side by side."""
+    first = 0
+    with pq.ParquetFile(root / "documents" / shard.name) as file:
+        for group in range(file.num_row_groups):
+            rows = file.metadata.row_group(group).num_rows
+            yield pa.RecordBatch.from_arrays(
+                [column.slice(first, rows).combine_chunks() for column in columns.columns], schema=columns.schema
+            )
+            first += rows
+
+
+def judge(ctx: Context, shards: Sequence[Shard], found: Origin | None) -> Judged:
     """Let the rules speak on every document."""
     rules = ctx.recipe.parsed_rules(extra_of(ctx.root, shards))
-    return curation.judge(ctx.root, shards, ctx.recipe.stages, rules)
+    basis = ("", "") if found is None else (found.basis, found.warning)
+    return curation.judge(ctx.root, shards, ctx.recipe.stages, rules, basis)
 
 
 def held(ctx: Context, shards: Sequence[Shard], runs: Sequence[EarlierRun]) -> Held:
@@ -289,6 +364,8 @@ def _everything(ctx: Context, shard: Shard) -> tuple[tuple[Path, tuple[str, ...]
     for stage in ctx.recipe.stages:
         scalar = tuple(c.name for c in stage.adds if is_scalar(c))
         inputs.append((ctx.root / "signals" / stage.name / shard.name, scalar))
+    if origins.measures_origin(ctx.recipe.stages):
+        inputs.append((ctx.root / "origin" / shard.name, tuple(origins.ORIGIN.names)))
     return tuple((path, names) for path, names in inputs if names)
 
 
@@ -374,7 +451,8 @@ def adopt(ctx: Context, old: Path) -> list[Shard]:
         ctx.work.adopt(old, f"documents/{shard.name}")
         for stage in ctx.recipe.stages:
             ctx.work.adopt(old, f"signals/{stage.name}/{shard.name}")
-    for name in ("repeats.json", "clusters.parquet", "against.parquet"):
+    own = [f"origin/{shard.name}" for shard in shards]
+    for name in ("repeats.json", "clusters.parquet", "against.parquet", "origin.parquet", *own):
         if not (ctx.root / name).exists() and (old / name).exists():
             ctx.work.adopt(old, name)
     return shards
@@ -398,11 +476,18 @@ def outcomes(judged: Judged, survivor: curation.I64, held: Held, mixed: Mixed) -
 
 
 def finish(
-    ctx: Context, judged: Judged, clusters: Clusters | None, outcome: Codes, shares: pa.Table, mixed: Mixed
+    ctx: Context,
+    judged: Judged,
+    clusters: Clusters | None,
+    found_origin: Origin | None,
+    outcome: Codes,
+    shares: pa.Table,
+    mixed: Mixed,
 ) -> dict[str, Any]:
     """Write the account and, last, the manifest; return the run's summary."""
     identity_ = ctx.work.identity() or {}
     found = [*alarms.raised(ctx.recipe, judged, outcome), *alarms.disagreements(shares)]
+    found += [] if found_origin is None else found_origin.alarms()
     tables = {
         "runs": report_tables.runs(ctx.work.run_id, ctx.recipe, identity_, judged),
         "inputs": report_tables.inputs(identity_),
@@ -410,6 +495,7 @@ def finish(
         "models": report_tables.models(),
         "rules": report_tables.rules(judged.rules, judged),
         "alarms": report_tables.alarms(found),
+        "origin": report_tables.origin(None if found_origin is None else found_origin.strata),
         "dedup": report_tables.dedup({} if clusters is None else clusters.report),
         "shares": report_tables.shares(shares),
         "strata": ("cells of the mixture: what was kept, what was drawn", mixed.strata),
@@ -452,7 +538,8 @@ def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
     names, codes = _strata_of(judged, ctx.recipe.mixture.stratum)
     (upper,) = _upper_shares(evidence_, judged, np.where(kept, 0, -1), 1, 0.5, ctx.recipe.seed)
     of_stratum = _upper_shares(evidence_, judged, np.where(kept, codes, -1), len(names), upper, ctx.recipe.seed)
-    prob = posterior(judged.prob_synthetic, float(upper))
+    alone = judged.prob_pooled if ctx.recipe.mixture.origin == "pooled" else judged.prob_calibrated
+    prob = posterior(alone, float(upper))
     q = np.where(np.isnan(prob), of_stratum[codes], prob)
     q = np.where(pc.fill_null(pc.equal(judged.declared_origin, "synthetic"), False).to_numpy(), 1.0, q)
     drawn = mixture.sample(ctx.recipe.mixture, judged.ids[rows], codes[rows], len(names), q[rows], judged.n_words[rows])
@@ -508,5 +595,4 @@ def shares(
 
 def _anchors(recipe: Recipe) -> Anchors | None:
     """The shipped error rates, for a recipe that measures origin by the shipped detector."""
-    gate = next((str(s.settings()["gate"]) for s in recipe.stages if s.name == "embed"), None)
-    return shipped_anchors(gate) if gate and any(s.name == "ai_text" for s in recipe.stages) else None
+    return shipped_anchors(origins.gate(recipe.stages)) if origins.measures_origin(recipe.stages) else None
