@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import json
+import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator.audit import content_of, documents_where, open_audit, rows_of
+from curator.audit import columns, content_of, documents_where, open_audit, rows_of
 from curator.errors import AccountError, InputError
+from curator.evidence import BEFORE_MODELS, TERM_NAMES
 from curator.ids import doc_id, file_sha256, text_hash
 from curator.ledger import OUTCOMES
 from curator.repair import REPAIRED
@@ -66,6 +70,8 @@ class Explanation:
     verdict: dict[str, Any]
     rules: list[dict[str, Any]]  # reason, sql, fired, values of the columns it reads
     signals: dict[str, Any]
+    evidence: list[dict[str, Any]]  # term, log_odds, says: what adds up to prob_document and prob_pooled
+    travelling: dict[str, Any]  # columns of the input that travel through, where they hold something
     duplicates: list[dict[str, Any]]  # the other members of its cluster
     operating: dict[str, Any]  # operating point and error rates of the models that judged it
 
@@ -82,7 +88,8 @@ def explain(root: Path, name: str) -> list[Explanation]:
             raise InputError(
                 f'no document with id, url or record id {name!r} in {root}; `curator sql {root} "select doc_id, url, record_id from documents limit 5"` shows some'
             )
-        return [_explain(con, row) for row in found]
+        travelling = _travelling(con, [str(row["doc_id"]) for row in found])
+        return [_explain(con, row, travelling.get(str(row["doc_id"]), {})) for row in found]
 
 
 def _find(con: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
@@ -100,7 +107,35 @@ def _meanings(name: str) -> Iterator[tuple[str, Any]]:
     yield "record_id", name
 
 
-def _explain(con: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Explanation:
+def _travelling(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The columns that travel through, of some documents; only the files that hold them where a lookup knows which."""
+    if "extra" not in _texts_columns(con):
+        return {}
+    source, named = "texts", ", ".join("?" * len(ids))
+    if "lookup" in columns(con):
+        keys = ", ".join(["md5_number_lower(?)"] * len(ids))
+        shards = con.execute(
+            f"select distinct shard from lookup where key in ({keys}) order by shard", [*map(str, ids)]
+        )
+        files = ", ".join(f"getvariable('run') || '/documents/{shard:06d}.parquet'" for (shard,) in shards.fetchall())
+        source = f"read_parquet([{files}])"
+    rows = rows_of(
+        con, f"select doc_id, extra from {source} where doc_id in ({named})", [uuid.UUID(i).bytes for i in ids]
+    )
+    return {
+        str(uuid.UUID(bytes=r["doc_id"])): {k: v for k, v in (r["extra"] or {}).items() if v is not None} for r in rows
+    }
+
+
+def _texts_columns(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Columns of the documents as they were read; none where their files are gone."""
+    try:
+        return [str(name) for name in con.sql("from texts limit 0").columns]
+    except duckdb.CatalogException:
+        return []
+
+
+def _explain(con: duckdb.DuckDBPyConnection, row: dict[str, Any], travelling: dict[str, Any]) -> Explanation:
     rules = rows_of(con, "select reason, sql, columns from rules order by position")
     for rule in rules:
         rule["fired"] = rule["reason"] in row["reasons"]
@@ -108,9 +143,85 @@ def _explain(con: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> Explanation
     others = (
         [] if row["duplicate_kind"] is None else rows_of(con, _OTHERS, [row["cluster"], row["doc_id"], row["survivor"]])
     )
-    signals = {k: v for k, v in row.items() if k not in _IDENTITY and k not in _VERDICT}
+    signals = {k: v for k, v in row.items() if k not in (*_IDENTITY, *_VERDICT, *TERM_NAMES)}
     models = {m["name"]: m for m in rows_of(con, "select * from models")}
-    return Explanation({k: row[k] for k in _IDENTITY}, {k: row[k] for k in _VERDICT}, rules, signals, others, models)
+    return Explanation(
+        identity={k: row[k] for k in _IDENTITY},
+        verdict={k: row[k] for k in _VERDICT},
+        rules=rules,
+        signals=signals,
+        evidence=_evidence(row),
+        travelling=travelling,
+        duplicates=others,
+        operating=models,
+    )
+
+
+def _evidence(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """What speaks for and against a machine author, in log-odds, and how it adds up; empty where nobody scored it."""
+    if not set(TERM_NAMES) <= set(row) or row["odds_date"] is None:
+        return []
+    prob = row["prob_calibrated"]
+    terms = [_term("text", None if prob is None else _log_odds(prob), _said_by_text(row))]
+    terms += [_term(name.removeprefix("odds_"), row[name], said(row)) for name, said in _WITNESSES.items()]
+    document, site = terms[: -len(_SITE)], terms[-len(_SITE) :]
+    return [*document, _sum("prob_document", row, document), *site, _sum("prob_pooled", row, terms)]
+
+
+def _term(name: str, log_odds: float | None, says: str) -> dict[str, Any]:
+    return {"term": name, "log_odds": log_odds, "says": says if log_odds else f"{says}: nothing"}
+
+
+def _sum(name: str, row: dict[str, Any], terms: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The line under a sum."""
+    prob = row[name]
+    says = "nobody judged it and nothing else speaks" if prob is None else f"P = {prob:.4g} at prior one half"
+    return {"term": name, "log_odds": None if prob is None else sum(t["log_odds"] or 0.0 for t in terms), "says": says}
+
+
+def _log_odds(prob: float) -> float:
+    kept = min(max(prob, 1e-16), 1 - 1e-16)  # what a float holds apart from certainty
+    return math.log(kept / (1 - kept))
+
+
+def _said_by_text(row: dict[str, Any]) -> str:
+    if row["prob_calibrated"] is None:
+        return f"its wording was not judged ({row.get('ai_abstain') or 'no score'})"
+    return f"its wording, held against trusted human text: {row['origin_stratum']}"
+
+
+def _said_by_date(row: dict[str, Any]) -> str:
+    if row["date"] is None:
+        return "undated"
+    day = f"dated {row['date']:%Y-%m-%d}"
+    if row["odds_date"]:
+        return f"{day}, before {_ASSISTANTS}"
+    late = row["date"] >= _BEFORE
+    return f"{day}, not before {_ASSISTANTS}" if late else f"{day}, which stands for an unknown day"
+
+
+def _counted(what: str, count: int | None) -> str:
+    return f"{what} not looked for" if count is None else f"{count:,} {what}"
+
+
+def _host(row: dict[str, Any]) -> str:
+    with contextlib.suppress(ValueError):
+        return urlsplit(row["url"] or "").hostname or "its site, unknown"
+    return "its site, unknown"
+
+
+_BEFORE = dt.datetime.fromtimestamp(BEFORE_MODELS // 1_000_000, dt.UTC)
+_ASSISTANTS = f"{_BEFORE:%Y-%m-%d}"
+_SITE = ("odds_site", "odds_site_month")
+_WITNESSES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "odds_date": _said_by_date,
+    "odds_declared": lambda row: f"its source declares {row['declared_origin'] or 'no origin'}",
+    "odds_traces": lambda row: _counted("assistants' phrases left standing", row.get("n_assistant_phrases")),
+    "odds_hidden": lambda row: _counted("characters of a hidden message", row.get("n_hidden_text_chars")),
+    "odds_sightings": lambda row: f"copies dated before {_ASSISTANTS}, where its own date is not",
+    "odds_site": lambda row: f"the other documents of {_host(row)}",
+    "odds_site_month": lambda row: "those of its month, beyond the site",
+}
 
 
 def diff(a: Path, b: Path) -> dict[str, Any]:
