@@ -1,12 +1,14 @@
-"""The synthetic share of a set of documents, with an interval that does not take the detector's error rates as known.
+"""The synthetic share of a set of documents, with an interval that takes no error rate of the detector as known.
 
-Counting what is flagged is off by as much as the detector's error rates are unknown on this text (0.21 under domain
-shift in our own trials). The share here is the adjusted count (Rogan and Gladen 1978, equation 1),
+The scores of a stratum are a mixture, `(1 - share) x human + share x machine`.  What the two parts look like on this
+text is not known: it is one more draw from the domains and generators on which the detector was measured, or, where
+trusted human text of the same source exists, that text.  So the share is fitted to the chances of exceeding a few
+scores by least squares weighted with how much these chances differ between domains (moments of a random effect,
+Kleinman 1973; the fit is Hansen's generalised method of moments, 1982), and the interval holds every share under which
+the observed scores would be no surprise.
 
-    share = (flagged - FPR) / (TPR - FPR),
-
-where the false-positive rate comes from text known to be human, the best there is, and both rates are random effects:
-the text at hand is one more domain, drawn like those that were measured, not their mean.
+One score alone (the adjusted count of Rogan and Gladen 1978) must choose between few false positives and few misses;
+several, weighted so, choose by themselves: `benchmarks/share.py` measures them side by side.
 """
 
 from __future__ import annotations
@@ -18,104 +20,364 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from curator.kernels import kernel
+
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 MIN_JUDGED: Final = 30  # fewer judged documents than this carry no share
-MIN_TRUSTED: Final = 100  # human documents of a source from which its own false-positive rate is taken
-MIN_SELECTED: Final = 0.05  # a selection that leaves less than this is no longer described by flags
+MIN_TRUSTED: Final = 100  # human documents of a source from which its own scores are taken
+MIN_SELECTED: Final = 0.05  # a selection that leaves less than this is no longer described by what was before it
 MIN_GAP: Final = 0.05  # between true and false positives
-MAX_GROUPS: Final = 50  # sources with a rate of their own
-DRAWS: Final = 4000
+MIN_HOSTS: Final = 10  # fewer hosts do not tell how hosts differ
+MIN_CELL: Final = 15  # texts of one generator in one domain; what has fewer is counted together
+MAX_GROUPS: Final = 50  # sources with a reference of their own
 LEVEL: Final = 0.95
-METHOD: Final = "adjusted count"
+
+FITTED: Final = "fitted mixture"
+REFITTED: Final = "refitted prior"
+STOREY: Final = "Storey"
+
+LOWEST, WIDTH, BINS = (
+    -16.0,
+    0.25,
+    128,
+)  # log-odds at prior one half, counted in steps of WIDTH; the ends hold all beyond
+SCORES: Final = 4  # scores at which the mixture is fitted; more cost coverage, with the twenty domains there are
+FINE: Final = 16  # parts of the scores by which a selection is described
+ONE_SIDE: Final = 2.5  # normal quantile at 97.5 %, one side, for the best of SCORES looks (Bonferroni)
+SMOOTHED: Final = 0.2  # part of the covariance between scores that twenty domains are too few to tell
+FREE: Final = 10.0  # degrees of freedom of the fit's surprise: the covariances are estimates themselves
+SURPRISE: Final = 5.5  # deviance outside the interval; 3.84 were right if covariances were known
+_STEPS: Final = np.linspace(0.0, 1.0, 161)
+GRID: Final = _STEPS * _STEPS * (3 - 2 * _STEPS)  # shares tried, denser near none and all
+
+
+def binned(prob: F64) -> I64:
+    """The step of log-odds in which each probability lies; nan gives 0.  # [n], 0 to BINS - 1"""
+    safe = np.clip(np.nan_to_num(prob), 1e-300, 1 - 1e-16)
+    place = (np.log(safe) - np.log1p(-safe) - LOWEST) / WIDTH
+    return np.clip(place, 0, BINS - 1).astype(np.int64)
+
+
+def exceeding(counts: F64, edges: I64) -> F64:
+    """Chance of a score in step `edge` or above, from counts by step.  # [..., edges]"""
+    above = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
+    chances: F64 = above[..., edges] / np.maximum(above[..., :1], 1e-300)
+    return chances
+
+
+def _spread(chances: F64) -> F64:
+    """Covariance of one document's exceedances, which are nested.  # [..., K, K]"""
+    k = np.arange(chances.shape[-1])
+    both = chances[..., np.maximum(k[:, None], k)]
+    return both - chances[..., :, None] * chances[..., None, :]
 
 
 @dataclass(frozen=True)
-class Rates:
-    """How often documents of each group were flagged: the groups are draws of one random effect.  Arrays are [groups]."""
+class Cells:
+    """Scores by group, and the larger group that each belongs to: domains of a set, generators within a domain.
 
-    flagged: F64
-    judged: F64
+    counts: [groups, BINS] documents by step of log-odds.  parent: [groups] position of the larger group.
+    """
+
+    counts: F64
+    parent: I64
 
     @classmethod
-    def of(cls, flagged: Bools, group: Sequence[object] | npt.NDArray[np.generic]) -> Rates:
-        """Count by group."""
-        _, codes = np.unique(np.asarray(group), return_inverse=True)
-        return cls(np.bincount(codes, flagged).astype(float), np.bincount(codes).astype(float))
+    def of(cls, prob: F64, group: Sequence[object] | npt.NDArray[np.generic], parent: object = None) -> Cells:
+        """Count scores by group; without a parent each group stands alone."""
+        outer, outer_codes = np.unique(np.asarray(group if parent is None else parent).astype(str), return_inverse=True)
+        _, first, codes = np.unique(np.asarray(group).astype(str), return_index=True, return_inverse=True)
+        counts = np.bincount(codes * BINS + binned(prob), minlength=len(first) * BINS).reshape(-1, BINS)
+        return cls(counts.astype(float), outer_codes[first].astype(np.int64)).pooled(len(outer))
 
-    def mean(self) -> float:
-        """The rate of a group at large: groups count alike, whatever their size."""
-        yes, no = self._posterior()
-        return float((yes / (yes + no)).mean())
+    def pooled(self, parents: int) -> Cells:
+        """Small groups of one parent counted together: four texts of a generator say little of it."""
+        small = self.counts.sum(axis=1) < MIN_CELL
+        rest = np.zeros((parents, BINS))
+        np.add.at(rest, self.parent[small], self.counts[small])
+        some = rest.sum(axis=1) > 0
+        return Cells(
+            np.concatenate([self.counts[~small], rest[some]]),
+            np.concatenate([self.parent[~small], np.flatnonzero(some)]),
+        )
 
-    def draws(self, dice: np.random.Generator, count: int) -> F64:
-        """Rates that the next group may have: a group at random, and its rate given what was counted.  # [count]
+    def and_(self, other: Cells) -> Cells:
+        """Both; the other's parents are different ones."""
+        parent = np.concatenate([self.parent, other.parent + self.parent.max(initial=-1) + 1])
+        return Cells(np.concatenate([self.counts, other.counts]), parent)
 
-        A handful of groups does not show how far off the next may be: deviations from the centre, in log-odds, are
-        widened as a prediction interval's are, by 1 + 1/groups and by Student's t in place of the normal.
-        """
-        yes, no = self._posterior()
-        group = dice.integers(0, len(yes), count)
-        drawn = np.clip(dice.beta(yes[group], no[group]), 1e-9, 1 - 1e-9)
-        free = len(yes) - 1
-        if not free:
-            return drawn  # one group stands for itself: only its counting error is known
-        widen = np.sqrt((1 + 1 / len(yes)) * len(yes) / free) * (1 + 1.21 / free)  # t/z at 0.975, to first order
-        odds = np.log(drawn) - np.log1p(-drawn)
-        centre = np.median(odds)
-        widened: F64 = 1.0 / (1.0 + np.exp(-centre - widen * (odds - centre)))
-        return widened
+    def density(self) -> F64:
+        """Scores of a group at large: larger groups count alike, and so do the groups within.  # [BINS], sums to 1"""
+        each = self.counts / self.counts.sum(axis=1, keepdims=True)
+        _, place, sizes = np.unique(self.parent, return_inverse=True, return_counts=True)
+        return np.asarray((each / sizes[place, None]).sum(axis=0) / len(sizes), np.float64)
 
-    def _posterior(self) -> tuple[F64, F64]:
-        """The two parameters of each group's beta distribution.  # [groups] twice
 
-        A rate is shrunk towards the common one by as much as groups are alike, and by no more than the other groups'
-        documents tell: generators of four texts each would else look as if a fifth of theirs were missed.
-        """
-        n, k, alike = self.judged, self.flagged, self._alikeness()
-        weight = n / (1 + (n - 1) * alike)
-        common = (float((weight * k / n).sum()) + 0.5) / (float(weight.sum()) + 1)
-        # Half of what the moments say: all of it covered 0.92 of held-out generators and domains, this 0.955.
-        strength = np.minimum(1 / alike - 1, n.sum() - n) / 2
-        unsure = np.maximum(1 - strength, 0) / 2  # Jeffreys' half where no other group helps
-        return k + strength * common + unsure, n - k + strength * (1 - common) + unsure
+@dataclass(frozen=True)
+class Chances:
+    """Chances of exceeding each score on the text at hand, and how unsure they are.
 
-    def _alikeness(self) -> float:
-        """Correlation of two documents of one group, by moments (Kleinman 1973, weights by size): 0 when groups do not
-        differ; kept to what the counts can tell.
-        """
-        n, k = self.judged, self.flagged
-        common = (k.sum() + 0.5) / (n.sum() + 1)
-        spread = float((n * (k / n - common) ** 2).sum() / (common * (1 - common)))
-        between = len(n) - 1
-        free = n.sum() - (n**2).sum() / n.sum() - between
-        return float(np.clip((spread - between) / free if free > 0 else 0.0, 1 / (n.sum() + 1), 0.5))
+    mean: [K].  covariance: [K, K]: between groups and within, and of counting.  most: [K] what they hardly exceed, at one
+    side 97.5 % for all scores together.
+    """
+
+    mean: F64
+    covariance: F64
+    most: F64
+
+    @classmethod
+    def next_group(cls, cells: Cells, edges: I64) -> Chances:
+        """Those of one more group of one more larger group, given the groups measured (nested analysis of variance)."""
+        chances, n = exceeding(cells.counts, edges), cells.counts.sum(axis=1)
+        counting = _spread(chances) / n[:, None, None]
+        _, place, sizes = np.unique(cells.parent, return_inverse=True, return_counts=True)
+        parents, inside = len(sizes), len(n) - len(sizes)
+        means = np.zeros((parents, len(edges)))
+        np.add.at(means, place, chances / sizes[place, None])
+        off, apart = chances - means[place], means - means.mean(axis=0)
+        within = off.T @ off / max(inside, 1) - (counting * (1 - 1 / sizes[place])[:, None, None]).sum(0) / max(
+            inside, 1
+        )
+        noise = (counting / (sizes[place] ** 2)[:, None, None]).sum(0) + within * (1 / sizes).sum()
+        between = apart.T @ apart / max(parents - 1, 1) - noise / parents
+        covariance = _positive(between) * (1 + 1 / parents) + _positive(within)
+        return cls(means.mean(axis=0), _smoothed(covariance), _most(means, cells.counts.sum() / parents))
+
+    @classmethod
+    def of_own(cls, counts: F64, effective: float, common: F64, edges: I64) -> Chances:
+        """Those of text that was measured itself, with two documents' worth of the `common` scores."""
+        mean = exceeding(counts * effective / max(counts.sum(), 1.0) + 2 * common, edges)
+        return cls(mean, _spread(mean) / (effective + 2), _wilson(mean, effective + 2))
+
+
+def _wilson(chance: F64, n: float) -> F64:
+    """The upper end of a chance counted in n documents (Wilson 1927), so that none of n is no certainty."""
+    z2 = ONE_SIDE**2 / n
+    root = np.sqrt(chance * (1 - chance) * z2 + z2 * z2 / 4)
+    return np.asarray((chance + z2 / 2 + root) / (1 + z2), np.float64)
+
+
+def _most(chances: F64, texts: float) -> F64:
+    """The upper end for one more group: a prediction interval in log-odds, where chances are less skewed.
+
+    chances: [groups, K].  texts: of a group, about.
+    """
+    safe = (chances * texts + 0.5) / (texts + 1)
+    odds, free = np.log(safe) - np.log1p(-safe), max(len(chances) - 1, 1)
+    wide = ONE_SIDE * (1 + (ONE_SIDE**2 + 1) / (4 * free))  # Student's t, to first order
+    off = wide * odds.std(axis=0, ddof=min(len(chances) - 1, 1)) * np.sqrt(1 + 1 / len(chances))
+    return np.asarray(1 / (1 + np.exp(-odds.mean(axis=0) - off)), np.float64)
+
+
+def _positive(covariance: F64) -> F64:
+    """The nearest covariance: moments of few groups may be none."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray((vectors * np.maximum(values, 1e-8)) @ vectors.T, np.float64)
+
+
+def _smoothed(covariance: F64) -> F64:
+    return (1 - SMOOTHED) * covariance + SMOOTHED * np.diag(np.diag(covariance))
 
 
 @dataclass(frozen=True)
 class Anchors:
-    """Error rates on held-out text that ships with the detector: by human domain, by machine domain."""
+    """Scores of labelled text that ships with the detector, at best of domains that it never saw.
 
-    false_positive: Rates
-    true_positive: Rates
+    human: by domain within its set.  machine: by generator within its domain.
+    """
+
+    human: Cells
+    machine: Cells
     name: str
 
 
 @dataclass(frozen=True)
 class Basis:
-    """The error rates that shares rest on.
+    """What shares rest on: the scores of human and of machine text.
 
     Documents fall into groups, one for each source with enough trusted human text of its own and one for all others:
-    a false-positive rate measured on news says little of manuals.
+    scores of newspapers say little of manuals.
     """
 
-    group: I64  # [docs] position in `false_positive`
-    false_positive: tuple[Rates, ...]
-    true_positive: Rates
-    names: tuple[str, ...]  # where each false-positive rate is from
-    borrowed: int  # position of the group whose rate is from other people's text
+    group: I64  # [docs] position in `human`
+    human: tuple[Chances, ...]
+    machine: Chances
+    names: tuple[str, ...]  # where each human reference is from
+    borrowed: int  # position of the group whose reference is other people's text
+    edges: I64  # [SCORES] steps of log-odds at which the mixture is fitted
+    fine: I64  # [FINE] steps by which a selection is described
+    machine_fine: Chances
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What shares need of every document, made once for all strata.  Arrays are [n]."""
+
+    judged: Bools
+    step: I64  # of log-odds; of no meaning where not judged
+    host: I64  # code of the host, -1 for none
+    order: I64  # positions, those of one host after each other
+
+    @classmethod
+    def of(cls, judged: Bools, prob: F64, host: I64 | None = None) -> Documents:
+        """Sort them by host.  prob: calibrated at prior one half, nan where not judged."""
+        known = np.full(len(judged), -1, np.int64) if host is None else host
+        return cls(judged, binned(prob), known, np.argsort(known, kind="stable").astype(np.int64))
+
+
+def basis_of(
+    trusted: Bools,
+    documents: Documents,
+    source: I64,
+    names: Sequence[str],
+    anchors: Anchors | None,
+    twins: Bools | None = None,
+) -> Basis | None:
+    """Take each source's human scores from its own trusted text where there is enough, else from the anchors.
+
+    trusted: [n] documents that are human for a reason other than the detector, such as their date; those of one host
+        count as fewer, as far as hosts differ.  source: [n] position in `names`.
+    twins: [n] documents known to be machine text of the same subjects; enough of them replace the anchors' machine
+        text.  The scores of a source without trusted text are one more draw from the anchors' domains.
+    """
+    if anchors is None:
+        return None
+    own = trusted & documents.judged
+    counts = np.bincount(source[own], minlength=len(names))
+    largest = [int(i) for i in np.argsort(-counts, kind="stable")[:MAX_GROUPS] if counts[i] >= MIN_TRUSTED]
+    place = np.full(len(names), len(largest), np.int64)
+    place[largest] = np.arange(len(largest))
+    group = place[source]
+    edges, fine = _edges(anchors, SCORES), _edges(anchors, FINE)
+    trusted_in = np.where(own & (group < len(largest)), group, -1)
+    tally = _Tally.of(documents, trusted_in, len(largest), np.ones(len(own)), np.zeros(len(own), np.int64), 1, edges)
+    effective, common = tally.effective(), anchors.human.density()
+    references = [Chances.of_own(tally.scores[i], effective[i], common, edges) for i in range(len(largest))]
+    others = anchors.human.and_(Cells(tally.scores, np.arange(len(largest)))) if largest else anchors.human
+    known = documents.step[np.zeros(len(own), bool) if twins is None else twins & documents.judged]
+    return Basis(
+        group,
+        (*references, Chances.next_group(others, edges)),
+        _machine(anchors, known, edges),
+        (*(f"{int(counts[i]):,} trusted documents of {names[i]}" for i in largest), anchors.name),
+        len(largest),
+        edges,
+        fine,
+        _machine(anchors, known, fine),
+    )
+
+
+def _machine(anchors: Anchors, twins: I64, edges: I64) -> Chances:
+    if len(twins) < MIN_TRUSTED:
+        return Chances.next_group(anchors.machine, edges)
+    scores = np.bincount(twins, minlength=BINS).astype(float)
+    return Chances.of_own(scores, float(len(twins)), anchors.machine.density(), edges)
+
+
+def _edges(anchors: Anchors, count: int) -> I64:
+    """Steps that part the anchors' scores, human and machine alike, into as many equal parts as can be told."""
+    below = np.cumsum(anchors.human.density() + anchors.machine.density()) / 2
+    found = np.unique(np.searchsorted(below, np.arange(1, count + 1) / (count + 1)) + 1)
+    return np.asarray(found[found < BINS], np.int64)
+
+
+@kernel
+def _tally(
+    order: I64,
+    stratum: I64,
+    judged: Bools,
+    step: I64,
+    host: I64,
+    group: I64,
+    weight: F64,
+    part: I64,
+    n: I64,
+    square: F64,
+    scores: F64,
+    by_group: F64,
+    unlike: F64,
+) -> None:
+    """Count weights by stratum and step, and by stratum, group and part of the scores; then how unlike hosts are.
+
+    part: [BINS] position of each step among the scores fitted.  unlike: [strata, 3] hosts, and summed squares of what
+    exceedances are off their stratum's, by host and by document.
+    """
+    strata, parts = by_group.shape[0], by_group.shape[2]
+    for i in range(stratum.size):
+        s = stratum[i]
+        if s < 0 or not judged[i]:
+            continue
+        n[s] += 1
+        square[s] += weight[i] * weight[i]
+        scores[s, step[i]] += weight[i]
+        by_group[s, group[i], part[step[i]]] += weight[i]
+    mean, off = np.zeros((strata, parts)), np.zeros((strata, parts))
+    last = np.full(strata, -2)
+    for s in range(strata):
+        mass = max(scores[s].sum(), 1e-300)
+        for k in range(parts - 1, 0, -1):
+            mean[s, k] = (mean[s, k + 1] if k + 1 < parts else 0.0) + by_group[s, :, k].sum() / mass
+    for i in order:
+        s = stratum[i]
+        if s < 0 or not judged[i]:
+            continue
+        if host[i] < 0 or host[i] != last[s]:
+            unlike[s, 0] += 1
+            last[s] = host[i]
+            for k in range(1, parts):
+                unlike[s, 1] += off[s, k] * off[s, k]
+                off[s, k] = 0.0
+        for k in range(1, parts):
+            one = weight[i] * ((1.0 if part[step[i]] >= k else 0.0) - mean[s, k])
+            off[s, k] += one
+            unlike[s, 2] += one * one
+    for s in range(strata):
+        for k in range(1, parts):
+            unlike[s, 1] += off[s, k] * off[s, k]
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """Counts of the judged documents of every stratum."""
+
+    n: I64  # [strata]
+    square: F64  # [strata] sum of squared weights
+    scores: F64  # [strata, BINS] weight by step of log-odds
+    by_group: F64  # [strata, groups, SCORES + 1] weight by group of the basis and part of the scores
+    unlike: F64  # [strata, 3]
+
+    @classmethod
+    def of(
+        cls, documents: Documents, stratum: I64, strata: int, weight: F64, group: I64, groups: int, edges: I64
+    ) -> _Tally:
+        """Count them."""
+        made = cls(
+            np.zeros(strata, np.int64),
+            np.zeros(strata),
+            np.zeros((strata, BINS)),
+            np.zeros((strata, groups, len(edges) + 1)),
+            np.zeros((strata, 3)),
+        )
+        part = np.searchsorted(edges, np.arange(BINS), side="right").astype(np.int64)
+        _tally(
+            documents.order, stratum.astype(np.int64), documents.judged, documents.step, documents.host, group,
+            weight.astype(float), part, made.n, made.square, made.scores, made.by_group, made.unlike,
+        )  # fmt: skip
+        return made
+
+    def effective(self) -> F64:
+        """How many independent documents the weights are worth (Kish 1965) if hosts differ as they do.  # [strata]
+
+        By as much as a bootstrap by host would find the scores more unsure than one by document, in closed form (the
+        variance of a ratio by clusters: Cameron and Miller 2015, equation 11). Fewer than MIN_HOSTS do not tell.
+        """
+        hosts, by_host, by_document = self.unlike.T
+        ratio = by_host / np.maximum(by_document, 1e-300) * hosts / np.maximum(hosts - 1, 1)
+        dependence = np.where((hosts >= MIN_HOSTS) & (by_document > 0), np.maximum(ratio, 1.0), 1.0)
+        return np.asarray(self.scores.sum(axis=1) ** 2 / np.maximum(self.square, 1e-300) / dependence, np.float64)
 
 
 @dataclass(frozen=True)
@@ -124,16 +386,72 @@ class Share:
 
     n: int
     n_judged: int
+    lower: float | None = None  # needs no machine text: what human text alone cannot explain
     share: float | None = None
     low: float | None = None
     high: float | None = None
     method: str | None = None
-    second: float | None = (
-        None  # by the calibrated probabilities, prior refitted (Saerens, Latinne and Decaestecker 2002)
-    )
+    second: float | None = None
+    second_method: str | None = None
     basis: str | None = None
     reason: str | None = None
     warning: str | None = None
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What is counted of the judged documents of every stratum."""
+
+    n: I64  # [strata] judged
+    scores: F64  # [strata, BINS] weight by step of log-odds
+    groups: F64  # [strata, groups of the basis] share of the weight
+    above: F64  # [strata, groups, K] chances of exceeding, by group
+    effective: F64  # [strata] documents that the weights are worth (Kish 1965), hosts regarded
+
+    @classmethod
+    def of(cls, documents: Documents, stratum: I64, strata: int, weight: F64, basis: Basis) -> _Counted:
+        """Count them."""
+        tally = _Tally.of(documents, stratum, strata, weight, basis.group, len(basis.human), basis.edges)
+        above = np.cumsum(tally.by_group[..., ::-1], axis=-1)[..., ::-1]
+        return cls(
+            tally.n,
+            tally.scores,
+            above[..., 0] / np.maximum(tally.scores.sum(axis=1), 1e-300)[:, None],
+            above[..., 1:] / np.maximum(above[..., :1], 1e-300),
+            tally.effective(),
+        )
+
+
+def estimates(
+    documents: Documents, stratum: I64, strata: int, weight: F64, basis: Basis | None, selected_from: I64 | None = None
+) -> list[Share]:
+    """The share of every stratum, by documents or by any weight of theirs.
+
+    stratum: [n] position of each document's stratum, -1 for none.  weight: [n], 1 to count documents.
+    selected_from: [n] the strata before a selection that looked at the detector, as a mixture does; the machine text
+        that it did not recognise is then what stays, and its scores would call the rest clean.
+    """
+    total, n = (
+        np.bincount(stratum[rows], minlength=strata) for rows in (stratum >= 0, (stratum >= 0) & documents.judged)
+    )
+    if basis is None:
+        why = "no text known to be human or machine to measure the detector's errors on"
+        return [Share(int(total[i]), int(n[i]), reason=why) for i in range(strata)]
+    first = stratum if selected_from is None else selected_from
+    judged = np.bincount(first[(first >= 0) & documents.judged], minlength=strata)
+    enough = np.flatnonzero(judged >= MIN_JUDGED)  # of a million hosts most are small
+    place = np.full(strata + 1, -1, np.int64)
+    place[enough] = np.arange(len(enough))
+    after = _Counted.of(documents, place[stratum], len(enough), weight, basis)
+    before = after if selected_from is None else _Counted.of(documents, place[first], len(enough), weight, basis)
+    found = [Share(int(total[i]), int(n[i]), reason=_too_few(min(int(judged[i]), int(n[i])))) for i in range(strata)]
+    for i, share in zip(enough, _estimated(total[enough], before, after, basis), strict=True):
+        found[i] = share
+    return found
+
+
+def _too_few(judged: int) -> str:
+    return f"{judged} judged documents, fewer than {MIN_JUDGED}"
 
 
 def shares(
@@ -147,124 +465,174 @@ def shares(
     seed: int,
     selected_from: I64 | None = None,
 ) -> list[Share]:
-    """The share of every stratum, by documents or by any weight of theirs.
+    """`estimates` for callers that also hand over flags and a seed, of which neither is needed any more."""
+    del flagged, seed
+    return estimates(Documents.of(judged, prob), stratum, strata, weight, basis, selected_from)
 
-    stratum: [n] position of each document's stratum, -1 for none.  flagged, judged: [n].  prob: [n] calibrated at
-    prior one half, nan where not judged.  weight: [n], 1 to count documents.
-    selected_from: [n] the strata before a selection that looked at the detector, as a mixture does; the machine text
-        that it did not flag is then what stays, and counting flags would call the rest clean.
-    """
-    draws = None if basis is None else _draws(basis, seed)
-    total = np.bincount(stratum[stratum >= 0], minlength=strata)
-    after = _by_stratum(stratum, strata, judged)
-    before = after if selected_from is None else _by_stratum(selected_from, strata, judged)
+
+@dataclass(frozen=True)
+class _Fit:
+    """The mixture fitted to every stratum.  Arrays are [strata]."""
+
+    point: F64
+    low: F64
+    high: F64
+    lower: F64
+    storey: F64
+    gap: F64  # how far machine and human text are apart at the score that parts them best
+    human_rate: F64  # human text above that score
+
+
+def _estimated(total: I64, whole: _Counted, part: _Counted, basis: Basis) -> list[Share]:
+    fit, refitted = _fitted(whole, basis), prior_fitted(whole.scores)
+    borrowed = whole.groups[:, basis.borrowed] > 0.5
+    point = np.where(borrowed, refitted, fit.point)
+    low, high = np.minimum(fit.low, point), np.maximum(fit.high, point)
+    values = np.stack([fit.lower, point, low, high, np.where(borrowed, fit.point, fit.storey)])
+    if part is not whole:
+        values = _selected(values, whole, part, basis)
+    method = np.where(borrowed, REFITTED, FITTED)
+    second = np.where(borrowed, FITTED, STOREY)
     found = []
-    for i in range(strata):
-        whole = _Counted.of(before[i], flagged, prob, weight, basis)
-        part = whole if selected_from is None else _Counted.of(after[i], flagged, prob, weight, basis)
-        found.append(_one(int(total[i]), whole, part, basis, draws))
+    for i in range(len(total)):
+        reason = _reason(int(whole.n[i]), int(part.n[i]), whole.effective[i] > 0 < part.effective[i], fit, i)
+        if reason:
+            found.append(Share(int(total[i]), int(part.n[i]), reason=reason))
+            continue
+        lower, share, low_, high_, other = (float(v) for v in values[:, i])
+        names = [name for name, mass in zip(basis.names, part.groups[i], strict=True) if mass >= 0.01]
+        found.append(
+            Share(
+                int(total[i]),
+                int(part.n[i]),
+                min(lower, share),
+                share,
+                low_,
+                high_,
+                str(method[i]) + (" before selection" if part is not whole else ""),
+                other,
+                str(second[i]),
+                "; ".join(names),
+                None,
+                _warning(part.groups[i, basis.borrowed], other, low_, high_),
+            )
+        )
     return found
 
 
-def _by_stratum(stratum: I64, strata: int, judged: Bools) -> list[I64]:
-    """The judged rows of each stratum."""
-    rows = np.flatnonzero((stratum >= 0) & judged)
-    rows = rows[np.argsort(stratum[rows], kind="stable")]
-    return np.split(rows, np.cumsum(np.bincount(stratum[rows], minlength=strata))[:-1])
+def _reason(whole: int, part: int, weighs: bool, fit: _Fit, i: int) -> str | None:
+    """Why a stratum has no share; null where it has one."""
+    if not weighs:
+        return "its judged documents weigh nothing"
+    if part < MIN_SELECTED * whole:
+        return f"the selection left {part} of {whole} judged documents: too few to tell what it missed"
+    if fit.gap[i] <= MIN_GAP:
+        human = fit.human_rate[i]
+        return f"the detector cannot tell: it scores {human:.0%} of human and {human + fit.gap[i]:.0%} of machine text as high"
+    return None
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """What is counted of the judged documents of one stratum."""
-
-    n: int
-    rate: float  # flagged share of their weight
-    effective: float  # documents that these weights are worth (Kish 1965)
-    groups: F64  # share of each group of the basis
-    fitted: float  # the second estimate
-
-    @classmethod
-    def of(cls, rows: I64, flagged: Bools, prob: F64, weight: F64, basis: Basis | None) -> _Counted:
-        """Count them."""
-        w = weight[rows]
-        mass = float(w.sum())
-        if basis is None or mass <= 0:
-            return cls(len(rows), 0.0, 0.0, np.zeros(1), 0.0)
-        return cls(
-            len(rows),
-            float((w * flagged[rows]).sum()) / mass,
-            mass**2 / float((w * w).sum()),
-            np.bincount(basis.group[rows], w, len(basis.false_positive)) / mass,
-            prior_fitted(prob[rows], w),
-        )
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """One set of draws for all strata: differences between strata are then the data's, not the dice's."""
-
-    false_positive: F64  # [groups, draws]
-    true_positive: F64  # [draws]
-    quantile: F64  # [draws] for the flagged rate
-
-
-def _draws(basis: Basis, seed: int) -> _Draws:
-    dice = np.random.default_rng(seed)
-    return _Draws(
-        np.stack([rates.draws(dice, DRAWS) for rates in basis.false_positive]),
-        basis.true_positive.draws(dice, DRAWS),
-        dice.standard_normal(DRAWS),
+def _fitted(counted: _Counted, basis: Basis) -> _Fit:
+    """Fit the mixture to every stratum."""
+    machine = basis.machine.mean  # [K]
+    human = np.stack([c.mean for c in basis.human])  # [groups, K]
+    spread = np.stack([c.covariance for c in basis.human])
+    apart = machine - human
+    at = np.argmax(apart, axis=1)  # [groups] the score that parts them best
+    best = np.take_along_axis(apart, at[:, None], 1)[:, 0]
+    shown = np.take_along_axis(counted.above, at[None, :, None], 2)[..., 0] - human[np.arange(len(at)), at]
+    rough = np.clip(shown / np.maximum(best, MIN_GAP), 0.0, 1.0)
+    # Groups weigh by their human documents: a source all of whose text is machine-written has no false positives.
+    people = counted.groups * (1 - rough) + 1e-9 * counted.groups + 1e-300
+    people /= people.sum(axis=1, keepdims=True)
+    expected = people @ human  # [strata, K]
+    unsure = np.einsum("sg,gkl->skl", people**2, spread)
+    seen = np.einsum("sg,sgk->sk", counted.groups, counted.above)
+    counting = _spread(_shrunk(seen, counted.effective)) / np.maximum(counted.effective, 1.0)[:, None, None]
+    deviance = _deviance(seen, expected, machine, unsure, basis.machine.covariance, counting)
+    low, high = _within(deviance)
+    lower = _lower(seen, people @ np.stack([c.most for c in basis.human]), counting)
+    half = np.argmin(np.abs(expected - 0.5), axis=1)[:, None]  # the score that half of human text exceeds
+    below = (1 - np.take_along_axis(seen, half, 1)) / np.maximum(1 - np.take_along_axis(expected, half, 1), 1e-9)
+    each = np.arange(len(seen))
+    widest = np.argmax(machine - expected, axis=1)
+    return _Fit(
+        GRID[np.argmin(deviance, axis=1)],
+        low,
+        high,
+        lower,
+        np.clip(1 - below[:, 0], 0.0, 1.0),
+        (machine - expected)[each, widest],
+        expected[each, widest],
     )
 
 
-def _one(n: int, whole: _Counted, part: _Counted, basis: Basis | None, draws: _Draws | None) -> Share:
-    if basis is None or draws is None:
-        return Share(n, part.n, reason="no text known to be human or machine to measure the detector's errors on")
-    if whole.n < MIN_JUDGED or not whole.effective or not part.effective:
-        return Share(n, part.n, reason=f"{min(whole.n, part.n)} judged documents, fewer than {MIN_JUDGED}")
-    if part.n < MIN_SELECTED * whole.n:
-        return Share(
-            n,
-            part.n,
-            reason=f"the selection left {part.n} of {whole.n} judged documents: too few to tell what it missed",
-        )
-    fpr, tpr = np.array([r.mean() for r in basis.false_positive]), basis.true_positive.mean()
-    if tpr - whole.groups @ fpr <= MIN_GAP:
-        return Share(
-            n,
-            part.n,
-            reason=f"the detector cannot tell: it flags {whole.groups @ fpr:.0%} of human and {tpr:.0%} of machine text",
-        )
-    point = _selected(whole.rate, _adjusted(whole.rate, whole.groups @ fpr, tpr), tpr, part.rate)
-    rates = _rates(whole, draws.quantile)
-    adjusted = _adjusted(rates, whole.groups @ draws.false_positive, draws.true_positive)
-    drawn = _selected(rates, adjusted, draws.true_positive, part.rate if part is not whole else rates)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    bounds = min(float(low), float(point)), max(float(high), float(point))
-    names = [name for name, share in zip(basis.names, part.groups, strict=True) if share >= 0.01]
-    method = METHOD if part is whole else f"{METHOD} before selection"
-    warning = _warning(part.groups[basis.borrowed], part.fitted, *bounds)
-    return Share(n, part.n, float(point), *bounds, method, part.fitted, "; ".join(names), None, warning)
+def _shrunk(seen: F64, effective: F64) -> F64:
+    """Chances with half a document above and below, so that none of n is no certainty."""
+    n = effective[:, None]
+    return (seen * n + 0.5) / (n + 1)
 
 
-def _selected(rate: F64 | float, share: F64 | float, tpr: F64 | float, selected: F64 | float) -> F64:
-    """The share after a selection by flags: of the flagged and of the others, each with its own part of machine text.
+def _deviance(seen: F64, human: F64, machine: F64, unsure: F64, machine_unsure: F64, counting: F64) -> F64:
+    """How surprising the seen chances are under each share of GRID: -2 log of a Student density.  # [strata, GRID]"""
+    k, found = seen.shape[1], np.empty((len(seen), len(GRID)))
+    at = GRID[:, None, None]
+    for first in range(0, len(seen), 256):  # [part, GRID, K, K] at once
+        part = slice(first, first + 256)
+        off = seen[part, None] - (1 - at[..., 0]) * human[part, None] - at[..., 0] * machine
+        covariance = (1 - at) ** 2 * unsure[part, None] + at**2 * machine_unsure + counting[part, None]
+        covariance = covariance + 1e-6 * np.eye(k)
+        distance = (np.linalg.solve(covariance, off[..., None])[..., 0] * off).sum(axis=-1)
+        found[part] = (FREE + k) * np.log1p(distance / FREE) + np.linalg.slogdet(covariance)[1]
+    return found
 
-    rate, share: flagged rate and synthetic share before it; selected: flagged rate after it. Without a selection
-    (selected = rate) this is `share` again.
+
+def _within(deviance: F64) -> tuple[F64, F64]:
+    """The lowest and highest share whose deviance is within SURPRISE of the least.  # [strata] twice"""
+    inside = deviance <= deviance.min(axis=1, keepdims=True) + SURPRISE
+    first, last = inside.argmax(axis=1), len(GRID) - 1 - inside[:, ::-1].argmax(axis=1)
+    return GRID[np.maximum(first - (first > 1), 0)], GRID[np.minimum(last + 1, len(GRID) - 1)]
+
+
+def _lower(seen: F64, most: F64, counting: F64) -> F64:
+    """What human text alone cannot explain, were every machine text above the score: the best of all scores.  # [strata]
+
+    A bound in the manner of Genovese and Wasserman (2004), with the human scores unsure.
     """
-    rate, share, selected = np.asarray(rate), np.asarray(share), np.asarray(selected)
-    in_flagged = np.clip(share * tpr / np.maximum(rate, 1e-12), 0.0, 1.0)
-    in_others = np.clip(share * (1 - tpr) / np.maximum(1 - rate, 1e-12), 0.0, 1.0)
-    return np.clip(np.where(selected == rate, share, selected * in_flagged + (1 - selected) * in_others), 0.0, 1.0)
+    least = seen - ONE_SIDE * np.sqrt(np.diagonal(counting, axis1=1, axis2=2))
+    return np.asarray(np.clip((least - most) / np.maximum(1 - most, 1e-9), 0.0, 1.0).max(axis=1), np.float64)
 
 
-def _rates(counted: _Counted, quantile: F64) -> F64:
-    """Flagged rates that the counts allow, along the Wilson interval, so that 0 of n is no certainty.  # [draws]"""
-    rate, n, z2 = counted.rate, counted.effective, quantile * quantile
-    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    spread = quantile * np.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return np.clip(centre + spread, 0.0, 1.0)
+def _selected(values: F64, whole: _Counted, part: _Counted, basis: Basis) -> F64:
+    """Shares after a selection, from those before it: each part of the scores loses its machine text alike.
+
+    values: [5, strata] lower bound, share, low, high and second.  The bounds also allow for machine text that scores
+    lower or higher than it did elsewhere.
+    """
+    edges = np.concatenate([[0], basis.fine])
+    before, after = (np.add.reduceat(c.scores, edges, axis=1) for c in (whole, part))  # [strata, FINE + 1]
+    stays = np.divide(after, before, out=np.zeros_like(after), where=before > 0)
+    chances = np.concatenate([[1.0], basis.machine_fine.mean, [0.0]])
+    machine = -np.diff(chances)
+    mass, left = before.sum(axis=1), np.maximum(after.sum(axis=1), 1e-300)
+    found = [(stays * _placed(np.outer(v * mass, machine), before)).sum(axis=1) / left for v in values]
+    # by exceedances, the part of machine text that stays is stays[0] + sum of steps in `stays` times the chances
+    tilt = np.diff(stays, axis=1)
+    sd = np.sqrt(np.maximum(np.einsum("sk,kl,sl->s", tilt, basis.machine_fine.covariance, tilt), 0.0)) * mass / left
+    lower, share, low, high, second = found
+    low, high = low - 1.96 * values[2] * sd, high + 1.96 * values[3] * sd
+    lower = lower - 1.96 * values[0] * sd
+    made = np.stack([lower, share, np.minimum(low, share), np.maximum(high, share), second])
+    clipped: F64 = np.clip(made, 0.0, 1.0)
+    return clipped
+
+
+def _placed(machine: F64, room: F64) -> F64:
+    """Machine text by part of the scores, where no part holds more than was seen: the rest goes where there is room."""
+    kept = np.minimum(machine, room)
+    left, free = (machine - kept).sum(axis=1, keepdims=True), room - kept
+    placed: F64 = kept + free * left / np.maximum(free.sum(axis=1, keepdims=True), 1e-300)
+    return placed
 
 
 def _warning(borrowed: float, second: float, low: float, high: float) -> str | None:
@@ -279,23 +647,22 @@ def _warning(borrowed: float, second: float, low: float, high: float) -> str | N
     return "; ".join(found) or None
 
 
-def _adjusted(rate: F64 | float, fpr: F64 | float, tpr: F64 | float) -> F64:
-    """Rogan–Gladen, within [0, 1]; a draw of the rates in which the detector tells nothing apart says any share."""
-    gap = np.asarray(tpr - fpr)
-    value: F64 = np.clip((rate - fpr) / np.maximum(gap, MIN_GAP), 0.0, 1.0)
-    return value
-
-
-def prior_fitted(prob: F64, weight: F64, rounds: int = 100) -> float:
-    """The share at which the calibrated probabilities agree with their own mean, by EM from one half."""
-    share = 0.5
+def prior_fitted(scores: F64, rounds: int = 200) -> F64:
+    """The share at which calibrated probabilities agree with their own mean, by EM from one half (Saerens, Latinne and
+    Decaestecker 2002, equations 2.2 to 2.4).  scores: [strata, BINS] counts by step of log-odds.  # [strata]
+    """
+    middle = LOWEST + (np.arange(BINS) + 0.5) * WIDTH
+    prob = 1 / (1 + np.exp(-middle))
+    mass = np.maximum(scores.sum(axis=1, keepdims=True), 1e-300)
+    share = np.full((len(scores), 1), 0.5)
     for _ in range(rounds):
-        posterior_ = posterior(prob, share)
-        new = float(np.average(posterior_, weights=weight))
-        if abs(new - share) < 1e-7:
-            break
+        machine = prob * share
+        new = (scores * machine / (machine + (1 - prob) * (1 - share) + 1e-300)).sum(axis=1, keepdims=True) / mass
+        done = np.abs(new - share).max(initial=0.0) < 1e-7
         share = new
-    return share
+        if done:
+            break
+    return np.asarray(np.clip(share[:, 0], 0.0, 1.0), np.float64)
 
 
 def posterior(prob: F64, share: float) -> F64:
@@ -304,28 +671,3 @@ def posterior(prob: F64, share: float) -> F64:
     total = machine + human
     moved: F64 = np.divide(machine, total, out=np.asarray(prob, float).copy(), where=total > 0)
     return moved
-
-
-def basis_of(
-    trusted: Bools, flagged: Bools, judged: Bools, source: I64, names: Sequence[str], anchors: Anchors | None
-) -> Basis | None:
-    """Take each source's false-positive rate from its own trusted human text where there is enough, else the anchors'.
-
-    trusted: [n] documents that are human for a reason other than the detector, such as their date.  source: [n].
-    The rate of a source without any is one more draw from the anchors' domains and the trusted sources.
-    """
-    if anchors is None:
-        return None
-    own = trusted & judged
-    counts = np.bincount(source[own], minlength=len(names))
-    largest = [int(i) for i in np.argsort(-counts, kind="stable")[:MAX_GROUPS] if counts[i] >= MIN_TRUSTED]
-    hits = np.bincount(source[own & flagged], minlength=len(names))
-    rates = [Rates(np.array([float(hits[i])]), np.array([float(counts[i])])) for i in largest]
-    place = np.full(len(names), len(largest), np.int64)
-    place[largest] = np.arange(len(largest))
-    others = Rates(
-        np.concatenate([anchors.false_positive.flagged, *(r.flagged for r in rates)]),
-        np.concatenate([anchors.false_positive.judged, *(r.judged for r in rates)]),
-    )
-    said = [f"{int(counts[i]):,} trusted documents of {names[i]}" for i in largest]
-    return Basis(place[source], (*rates, others), anchors.true_positive, (*said, anchors.name), len(largest))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,34 +15,41 @@ import pyarrow.parquet as pq
 
 from curator import prevalence
 from curator.curation import I64, Bools, Judged
-from curator.prevalence import Anchors, Basis, Rates
+from curator.prevalence import Anchors, Basis, Cells, Documents
 from curator.schema import field
 from curator.shipped import shipped
-from curator.stages.ai_text import PATHS, log_odds
+from curator.stages.ai_text import log_odds, probability
 from curator.stages.embed import unsure
 from curator.stages.ngram import ai_text_config
+from curator.web import domain_of
 
-# Before ChatGPT was public next to no web text was written by a model; what is dated earlier is human but for a percent.
-BEFORE_MODELS: Final = int(dt.datetime(2022, 11, 30, tzinfo=dt.UTC).timestamp() * 1_000_000)
 DETECTOR: Final = {"prob_synthetic", "synthetic", "ai_logit", "ai_cheap_logit", "ai_encoder_logit"}
 LARGEST: Final = 200  # strata of one dimension that get a row; the rest are counted together
 
 SHARES = pa.schema(
     [
         field("scope", pa.string(), "input (readable documents), kept (by rules and deduplication) or mixture"),
-        field("dimension", pa.string(), "all, source, language, month or host"),
+        field("dimension", pa.string(), "all, source, domain, host, language or month"),
         field("stratum", pa.string(), "value of that dimension; 'all' for the whole"),
-        field("unit", pa.string(), "docs, words or bytes"),
+        field(
+            "unit",
+            pa.string(),
+            "docs, words or bytes; words stand for tokens: none were counted, and so many tokens a word give the same share",
+        ),
         field("n", pa.int64(), "documents in the stratum"),
         field("n_judged", pa.int64(), "documents the detector judged: the denominator of the share"),
+        field(
+            "lower",
+            pa.float64(),
+            "at least this much is synthetic (97.5 %), by the scores of human text alone: what it cannot explain",
+        ),
         field("share", pa.float64(), "synthetic share of what was judged; null without a valid basis, see reason"),
         field("low", pa.float64(), "lower end of the 95 % interval"),
         field("high", pa.float64(), "upper end of the 95 % interval"),
-        field("method", pa.string(), "estimator of the share"),
-        field(
-            "second", pa.float64(), "the same share by another estimator: mean calibrated probability at its own prior"
-        ),
-        field("basis", pa.string(), "human text on which the detector's false-positive rate was measured"),
+        field("method", pa.string(), "estimator of the share: fitted mixture or refitted prior"),
+        field("second", pa.float64(), "the same share by another estimator; far outside the interval is an alarm"),
+        field("second_method", pa.string(), "that estimator: Storey or fitted mixture"),
+        field("basis", pa.string(), "human text on whose scores the share rests"),
         field("reason", pa.string(), "why there is no share"),
         field("warning", pa.string(), "what to know before relying on the share"),
         field(
@@ -54,32 +60,45 @@ SHARES = pa.schema(
 )
 
 
-def shipped_anchors(gate: str = "uncertain", path: Path | None = None) -> Anchors | None:
-    """Error rates of the shipped detector on the held-out texts of its evaluation, by domain and by generator.
+def shipped_anchors(gate: str = "uncertain", folder: Path | None = None) -> Anchors | None:
+    """Scores of labelled text that ship with the detector.
 
-    gate: which documents the encoder sees in the run; the rates are those of the same two paths.
+    `left_out.parquet`, where it is there: texts scored by a detector that never saw their data set, as it never saw the
+    corpus at hand.  Else `anchors.parquet`, held-out texts of sets that it knows, which flatter it.
+    gate: which documents the encoder sees in the run; the scores are those of the same two paths.
     """
-    path = path or shipped("models") / "ai-text" / "anchors.parquet"
-    if not path.is_file():
+    folder = folder or shipped("models") / "ai-text"
+    if (folder / "left_out.parquet").is_file():
+        table = pq.read_table(folder / "left_out.parquet")
+        return anchors_of(table, table["logit"].to_numpy().astype(float), "texts of kinds that the detector never saw")
+    if not (folder / "anchors.parquet").is_file():
         return None
-    table = pq.read_table(path)
+    table = pq.read_table(folder / "anchors.parquet")
     config = ai_text_config()
     cheap = table["logit_cheap"].to_numpy().astype(float)
     encoder = pc.fill_null(table["logit_encoder"].cast(pa.float64()), np.nan).to_numpy()
-    limits = config["gate"]
-    sent = unsure(cheap, limits["low"], limits["high"]) | (gate == "all")
-    usable = ~sent | ~np.isnan(encoder)  # where the encoder would look in a run, it must have looked here
-    logit, path_ = log_odds({"cheap": cheap, "encoder": np.where(sent, encoder, np.nan)}, config["line"])
-    flagged = logit >= np.array([config["operating_point"].get(name, np.inf) for name in PATHS])[path_]
-    human = pc.equal(table["label"], "human").to_numpy(zero_copy_only=False)
-    domain = np.asarray(table["domain"].to_pylist(), dtype=object)
-    # by generator and domain: grouped by domain alone the interval covered 79 % at a share of 0.9, so 96 %
-    made_by = np.array([f"{g}/{d}" for g, d in zip(table["generator"].to_pylist(), domain, strict=True)])
-    of_human, of_machine = usable & human, usable & ~human
+    sent = unsure(cheap, config["gate"]["low"], config["gate"]["high"]) | (gate == "all")
+    logit, _ = log_odds({"cheap": cheap, "encoder": np.where(sent, encoder, np.nan)}, config["line"])
+    # where the encoder would look in a run, it must have looked here
+    return anchors_of(table, np.where(sent & np.isnan(encoder), np.nan, logit), "held-out texts")
+
+
+def anchors_of(table: pa.Table, logit: npt.NDArray[np.float64], what: str) -> Anchors:
+    """Group scores by domain within its set, and by generator within its domain.
+
+    table: columns label, domain (`set:domain`) and generator.  logit: [rows] log-odds at prior one half; nan is left out.
+    """
+    known = ~np.isnan(logit)
+    human = known & pc.equal(table["label"], "human").to_numpy(zero_copy_only=False)
+    domain, generator = (np.array(table[name].to_pylist(), str) for name in ("domain", "generator"))
+    sets = np.array([name.partition(":")[0] for name in domain], str)
+    made_by = np.char.add(np.char.add(domain, "/"), generator)
+    prob, machine = probability(np.nan_to_num(logit)), known & ~human
+    domains = len(np.unique(domain[human]))
     return Anchors(
-        Rates.of(flagged[of_human], domain[of_human].astype(str)),
-        Rates.of(flagged[of_machine], made_by[of_machine]),
-        f"shipped anchors ({int(of_human.sum()):,} human texts of {len(set(domain[of_human]))} domains)",
+        Cells.of(prob[human], domain[human], sets[human]),
+        Cells.of(prob[machine], made_by[machine], domain[machine]),
+        f"shipped anchors ({int(human.sum()):,} human {what}, {domains} domains)",
     )
 
 
@@ -89,17 +108,25 @@ class Evidence:
 
     judged: Bools
     flagged: Bools
+    documents: Documents
     basis: Basis | None
 
 
 def evidence(judged: Judged, anchors: Anchors | None) -> Evidence:
-    """Decide once which documents were judged and on what text the error rates rest."""
+    """Decide once which documents were judged and on what text the share rests."""
     was_judged = judged.readable & ~np.isnan(judged.prob_synthetic)
-    trusted = judged.dated & (judged.date_us < BEFORE_MODELS)
-    source = judged.source.combine_chunks()
-    codes = source.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    basis = prevalence.basis_of(trusted, judged.synthetic, was_judged, codes, source.dictionary.to_pylist(), anchors)
-    return Evidence(was_judged, judged.synthetic, basis)
+    codes, host = _codes(judged.source), _codes(judged.host)
+    names = judged.source.combine_chunks().dictionary.to_pylist()
+    documents = Documents.of(was_judged, judged.prob_synthetic, host)
+    basis = prevalence.basis_of(judged.trusted, documents, codes, names, anchors)
+    return Evidence(was_judged, judged.synthetic, documents, basis)
+
+
+def _codes(column: pa.ChunkedArray) -> I64:
+    """Position of each row's word in the dictionary, -1 for null."""
+    indices = column.combine_chunks().indices
+    codes: I64 = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,7 @@ class Scope:
     name: str
     inside: Bools
     selected_from: Bools | None = None
-    as_a_whole: bool = False  # not by source, language, month or host
+    as_a_whole: bool = False  # not by source, domain, host, language or month
 
 
 def scopes(judged: Judged, unique: Bools, kept: Bools, included: Bools) -> list[Scope]:
@@ -137,17 +164,7 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence, seed: int) ->
             before = None if scope.selected_from is None else np.where(scope.selected_from, codes, -1)
             declared = {kind: _declared(judged, kind, stratum, len(names)) for kind in ("synthetic", "human")}
             for unit, weight in weights.items():
-                shares = prevalence.shares(
-                    stratum,
-                    len(names),
-                    found.flagged,
-                    found.judged,
-                    judged.prob_synthetic,
-                    weight,
-                    found.basis,
-                    seed,
-                    before,
-                )
+                shares = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before)
                 rows += [
                     {"scope": scope.name, "dimension": dimension, "stratum": name, "unit": unit, **vars(share)}
                     | {f"declared_{kind}": int(counts[i]) for kind, counts in declared.items()}
@@ -166,7 +183,15 @@ def dimensions(judged: Judged) -> Iterator[tuple[str, list[str], I64]]:
     yield "all", ["all"], np.zeros(len(judged.ids), np.int64)
     for name, column in (("source", judged.source), ("language", judged.language), ("host", judged.host)):
         yield name, *_largest(column.combine_chunks())
+    yield "domain", *_largest(_domains(judged.host.combine_chunks()))
     yield "month", *_largest(pc.dictionary_encode(_months(judged)))
+
+
+def _domains(host: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The registered domain of each host; the host itself where nothing is registered."""
+    names = [domain_of(name) or name for name in host.dictionary.to_pylist()]
+    found = pc.dictionary_encode(pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(found.indices.take(host.indices), found.dictionary)
 
 
 def _months(judged: Judged) -> pa.Array:
