@@ -135,7 +135,7 @@ def test_each_witness_speaks_as_trust_says() -> None:
     found = terms(known)
     assert found.declared.tolist()[:3] == [trust.declared_synthetic, trust.declared_human, 0.0]
     assert -trust.declared_human < trust.declared_synthetic  # who hides machine text declares it human
-    assert found.traces.tolist()[2:5] == [3.0, 4.0, trust.most_traces]
+    assert found.traces.tolist()[2:5] == [trust.first_trace, trust.first_trace + trust.further_trace, trust.most_traces]
     assert found.hidden.tolist()[-2:] == [0.0, trust.hidden]
     assert (document_logit(known, found) == found.own()).all()  # nobody judged the texts
 
