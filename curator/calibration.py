@@ -73,17 +73,19 @@ class Cell:
 
     def threshold(self, level: float) -> float:
         """The lowest score whose p-value is at most `level`; infinite where no score is far enough."""
-        none = np.zeros(1, np.bool_)
         low, high = float(self.points[0]) - 1.0, max(float(self.points[-1]), float(self.scores[-1])) + 1.0
-        while self.human_p(np.array([high]), none)[0] > level:
+        while self._p(np.array([high]))[0] > level:
             if high > 1e6:
                 return float("inf")
             high = 2 * abs(high) + 1
-        for _ in range(60):
-            middle = (low + high) / 2
-            flagged = self.human_p(np.array([middle]), none)[0] <= level
-            low, high = (low, middle) if flagged else (middle, high)
+        for _ in range(10):  # a hundredth at a time: to the last bit of a float64
+            grid = np.linspace(low, high, 101)
+            first = max(int(np.argmax(self._p(grid) <= level)), 1)
+            low, high = float(grid[first - 1]), float(grid[first])
         return high
+
+    def _p(self, score: F64) -> F64:
+        return self.human_p(score, np.zeros(len(score), np.bool_))
 
     def expected(self, threshold: float) -> float:
         """Part of the stratum's human text expected at or above a threshold, at most: the conformal bracket's upper end."""
