@@ -43,6 +43,7 @@ SHARES = (0.0, 0.01, 0.1, 0.3, 0.5, 0.9)
 SIZE = 5_000  # documents of a corpus
 TRUSTED = 300
 PER_CELL = 300  # anchors of one domain and generator
+NOTHING = "nothing"
 AT_ONCE = 50  # corpora judged together, one source each
 FEWEST = 100  # texts that a domain or family must have of a label
 
@@ -52,50 +53,40 @@ FEWEST = 100  # texts that a domain or family must have of a label
 
 def scores(data: Path, cache: Path) -> pa.Table:
     """Scores of every fold, learnt now or read: what it left out, and the held-out groups of what it knew."""
-    path = cache / "share_scores.parquet"
-    if path.is_file():
-        return pq.read_table(path)
     import left_out
     from train import load, usable_rows
 
-    from curator.learn import calibration_line, cell_weights, cheap_logits, grams, learn_cheap, served
+    from curator.learn import SEED, calibration_line, cell_weights, cheap_logits, grams, learn_cheap, served
 
+    folder = cache / f"share-{SEED}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "done").is_file():
+        return pa.concat_tables(map(pq.read_table, sorted(folder.glob("*.parquet"))))
     corpus = load(data)
     found = grams(corpus.text)
     usable, part, y = usable_rows(corpus, found), corpus.part, corpus.label
-    first_half, tables = corpus.group % 2 == 0, []
-    for fold in [*left_out.folds(), left_out.Fold("nothing", parts=("\0",))]:
-        away = fold.away(corpus)
+    shown, first_half = usable & (found.words >= 60), corpus.group % 2 == 0
+    for place, fold in enumerate([left_out.Fold(NOTHING, parts=("no such generator",)), *left_out.folds()]):
+        away, path = fold.away(corpus), folder / f"{place}.parquet"
+        at = np.flatnonzero(shown & ((part == "test") | (away & bool(fold.sets))))
+        if path.is_file() or (fold.name != NOTHING and away[at].sum() < FEWEST):
+            continue
         keep = usable & ~away & ~(np.isin(corpus.group, corpus.group[away]) & bool(fold.sets))
         weight = np.zeros(len(corpus))
         weight[keep] = cell_weights(corpus.domain[keep], y[keep])
         tune = (part == "tune") & keep
-        cheap = learn_cheap(
-            found, y, weight, np.flatnonzero((part == "train") & keep), np.flatnonzero(tune & first_half)
-        )
-        raw = cheap_logits(found, served(cheap))[:, 2]
-        held = tune & ~first_half
-        line = calibration_line(raw[held], y[held], weight[held])
-        at = np.flatnonzero(usable & (found.words >= 60) & ((part == "test") | (away & bool(fold.sets))))
+        train, fuse, check = (np.flatnonzero(rows) for rows in ((part == "train") & keep, tune & first_half, tune & ~first_half))  # fmt: skip
+        raw = cheap_logits(found, served(learn_cheap(found, y, weight, train, fuse)))[:, 2]
+        line = calibration_line(raw[check], y[check], weight[check])
         columns = {name: getattr(corpus, name)[at].astype(str) for name in ("dataset", "domain", "generator")}
-        tables.append(
-            pa.table(
-                columns
-                | {
-                    "left_out": np.full(at.size, fold.name),
-                    "kind": np.full(at.size, "set" if fold.sets else "family"),
-                    "held": away[at],
-                    "label": np.where(y[at] == 1, "synthetic", "human"),
-                    "group": corpus.group[at],
-                    "n_words": found.words[at].astype(np.int32),
-                    "logit": (line["slope"] * raw + line["constant"])[at],
-                }
-            )
-        )
+        columns |= {"left_out": np.full(at.size, fold.name), "kind": np.full(at.size, "set" if fold.sets else "family")}
+        columns |= {"held": away[at], "label": np.where(y[at] == 1, "synthetic", "human"), "group": corpus.group[at]}
+        columns |= {"n_words": found.words[at].astype(np.int32), "logit": (line["slope"] * raw + line["constant"])[at]}
+        pq.write_table(pa.table(columns), path.with_suffix(".tmp"), compression="zstd")
+        path.with_suffix(".tmp").rename(path)
         print(f"learnt without {fold.name}", file=sys.stderr, flush=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.concat_tables(tables), path, compression="zstd")
-    return pq.read_table(path)
+    (folder / "done").touch()
+    return scores(data, cache)
 
 
 @dataclass(frozen=True)
@@ -231,7 +222,7 @@ def new_families(texts: Texts, dice: np.random.Generator) -> list[Place]:
 
 def known_domains(texts: Texts, dice: np.random.Generator) -> list[Place]:
     """Held-out groups of known domains and generators."""
-    fold = texts.where(texts.names("left_out") == "nothing")
+    fold = texts.where(texts.names("left_out") == NOTHING)
     unseen = texts.where(texts.held & (texts.names("kind") == "set"))
     return [_known(fold, fold.machine, unseen.thinned(PER_CELL))]
 

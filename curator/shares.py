@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from curator import prevalence
 from curator.curation import I64, Bools, Judged
+from curator.origin import ORIGIN
 from curator.prevalence import Anchors, Basis, Cells, Documents
 from curator.schema import field
 from curator.shipped import shipped
@@ -23,7 +24,10 @@ from curator.stages.embed import unsure
 from curator.stages.ngram import ai_text_config
 from curator.web import domain_of
 
-DETECTOR: Final = {"prob_synthetic", "synthetic", "ai_logit", "ai_cheap_logit", "ai_encoder_logit"}
+DETECTOR: Final = {
+    "prob_synthetic", "synthetic", "ai_logit", "ai_cheap_logit", "ai_encoder_logit", "ai_surprisal_logit",
+    *(name for name in ORIGIN.names if not name.startswith("odds_") or name.startswith("odds_site")),
+}  # fmt: skip
 LARGEST: Final = 200  # strata of one dimension that get a row; the rest are counted together
 
 SHARES = pa.schema(

@@ -1,0 +1,181 @@
+"""Shares of a run by every dimension, on real scores of dated human text."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from curator import shares
+from curator.curation import Judged
+from curator.decide import Rule
+from curator.prevalence import Anchors
+from curator.shares import SHARES, Scope, anchors_of, dimensions, evidence, scopes, shipped_anchors
+from curator.shipped import shipped
+from curator.stages.ai_text import probability
+
+OLD = ("news_2016_2017:news", "blog_18f:gov_tech_blog", "reuters21578:newswire")
+SHIPPED = shipped("models") / "ai-text"
+
+
+def us(*day: int) -> int:
+    return int(dt.datetime(*day, tzinfo=dt.UTC).timestamp() * 1_000_000)  # type: ignore[arg-type]
+
+
+def judged(prob: np.ndarray, **given: Any) -> Judged:
+    """What the conductor knows of documents with these probabilities; what is not given is blank."""
+    n = len(prob)
+
+    def words(*values: str | None) -> pa.ChunkedArray:
+        column = itertools.islice(itertools.cycle(values), n)
+        return pa.chunked_array([pa.array(list(column), pa.string()).dictionary_encode()])
+
+    known = {
+        "source": words("s"), "host": words(None), "language": words("en"), "declared_origin": words(None),
+        "date_us": np.full(n, np.iinfo(np.int64).min), "prob_synthetic": prob, "synthetic": prob > 0.9,
+        "readable": np.ones(n, bool), "faultless": np.ones(n, bool), "trusted": np.zeros(n, bool),
+        "n_words": np.full(n, 200), "text_bytes": np.full(n, 1_200), "ids": np.zeros((n, 2), np.uint64), "rules": (),
+    }  # fmt: skip
+    return Judged(**{f.name: (known | given).get(f.name) for f in dataclasses.fields(Judged)})
+
+
+def labelled() -> pa.Table:
+    return pq.read_table(SHIPPED / "anchors.parquet")
+
+
+def without(names: tuple[str, ...]) -> Anchors:
+    """The shipped anchors as if these data sets had never been seen."""
+    table = labelled()
+    table = table.filter(pc.invert(pc.is_in(table["domain"], pa.array(names))))
+    return anchors_of(table, logits(table), "texts")
+
+
+def logits(table: pa.Table) -> np.ndarray:
+    line = shares.ai_text_config()["line"]
+    found, _ = shares.log_odds({"cheap": table["logit_cheap"].to_numpy().astype(float)}, line)
+    return found
+
+
+def rows(found: Judged, anchors: Anchors | None, *asked: Scope) -> list[dict[str, Any]]:
+    scope = asked or (Scope("input", found.readable),)
+    table = shares.table(found, scope, evidence(found, anchors), 1)
+    assert table.schema == SHARES
+    return table.to_pylist()
+
+
+def of(found: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
+    (row,) = [r for r in found if all(r[k] == v for k, v in ({"unit": "docs"} | wanted).items())]
+    return row
+
+
+@pytest.mark.parametrize("domain", OLD)
+@pytest.mark.parametrize("anchored", [True, False])
+def test_months_before_machines_wrote_contain_no_synthetic_text(domain: str, anchored: bool) -> None:
+    """Real scores of dated human text, by a basis that has nothing of its data set: every interval contains zero."""
+    table = labelled()
+    people = table.filter(pc.and_(pc.equal(table["domain"], domain), pc.equal(table["label"], "human")))
+    prob = probability(logits(people))
+    months = np.array([us(2016, m, 5) for m in range(1, 6)])[np.arange(len(prob)) % 5]
+    found = rows(
+        judged(prob, date_us=months, trusted=np.full(len(prob), anchored) & (np.arange(len(prob)) % 2 == 0)),
+        without((domain,)),
+    )
+    told = [r for r in found if r["dimension"] in ("month", "all")]
+    assert len(told) == 3 * 6 and {r["stratum"] for r in told} == {"all", *(f"2016-0{m}" for m in range(1, 6))}
+    for row in told:
+        assert row["low"] == 0.0 and row["lower"] == 0.0 and row["high"] is not None and row["reason"] is None
+
+
+def test_every_dimension_has_its_rows_and_domains_are_registered_ones() -> None:
+    n, dice = 1_200, np.random.default_rng(0)
+    host = ["a.example.co.uk", "b.example.co.uk", "blog.example.org", "me.github.io", "you.github.io", None]
+    names = list(itertools.islice(itertools.cycle(host), n))
+    found = judged(
+        probability(np.where(np.arange(n) % 3 == 0, 6, -6) + dice.standard_normal(n)),
+        host=pa.chunked_array([pa.array(names).dictionary_encode()]),
+        date_us=np.where(np.arange(n) % 2, us(2024, 3, 1), us(2024, 4, 1)),
+    )
+    made = rows(found, without(OLD))
+    by = {d: {r["stratum"] for r in made if r["dimension"] == d} for d in {r["dimension"] for r in made}}
+    assert by == {
+        "all": {"all"}, "source": {"s"}, "language": {"en"}, "month": {"2024-03", "2024-04"}, "host": {h for h in host if h},
+        "domain": {"example.co.uk", "example.org", "me.github.io", "you.github.io"},
+    }  # fmt: skip
+    assert {r["unit"] for r in made} == {"docs", "words", "bytes"}
+    assert of(made, dimension="domain", stratum="example.co.uk")["n"] == 400
+    whole = of(made, dimension="all")
+    assert whole["lower"] <= whole["share"] and whole["low"] <= whole["share"] <= whole["high"]
+    assert whole["share"] == pytest.approx(1 / 3, abs=0.03) and whole["method"] and whole["second_method"]
+
+
+def test_units_weigh() -> None:
+    machine = np.arange(1_000) % 4 == 0
+    prob = probability(np.where(machine, 7.0, -7.0))
+    made = rows(judged(prob, text_bytes=np.where(machine, 6_000, 1_000), n_words=np.where(machine, 100, 100)), without(OLD))  # fmt: skip
+    docs, words, in_bytes = (of(made, dimension="all", unit=unit) for unit in ("docs", "words", "bytes"))
+    assert docs["share"] == pytest.approx(words["share"], abs=1e-6) and docs["share"] == pytest.approx(0.25, abs=0.03)
+    assert in_bytes["share"] == pytest.approx(6 / 9, abs=0.04)
+
+
+def test_no_basis_is_null_with_a_reason_in_every_row() -> None:
+    for row in rows(judged(np.full(100, 0.2)), None):
+        assert all(row[k] is None for k in ("lower", "share", "low", "high", "method", "second", "second_method"))
+        assert row["reason"].startswith("no text known") and row["n_judged"] == 100
+
+
+def test_hosts_of_one_kind_of_text_widen_the_interval() -> None:
+    """As many documents, of twenty hosts or of a thousand: twenty know less of the next."""
+    host = np.arange(2_000) % 20
+    prob = probability(np.where(host < 6, 6.0, -6.0) + np.random.default_rng(0).standard_normal(2_000))
+    few = [f"{h}.org" for h in host]
+    many = [f"{h}.{i}.org" for i, h in enumerate(host)]
+    width = []
+    for names in (few, many):
+        column = pa.chunked_array([pa.array(names).dictionary_encode()])
+        row = of(rows(judged(prob, host=column), without(OLD)), dimension="all")
+        width.append(row["high"] - row["low"])
+    assert width[0] > 1.5 * width[1]
+
+
+def test_a_rule_that_reads_the_detector_makes_what_is_kept_a_selection() -> None:
+    n = 100
+    found = judged(np.full(n, 0.5))
+    every = np.ones(n, bool)
+    for columns, from_whom in (
+        (("n_words",), None),
+        (("prob_synthetic",), True),
+        (("human_p",), True),
+        (("odds_date",), None),
+    ):
+        rule = Rule("r", f"{columns[0]} < 0.5", columns)
+        by = {s.name: s for s in scopes(dataclasses.replace(found, rules=(rule,)), every, every, every)}
+        assert (by["kept"].selected_from is None) == (from_whom is None)
+        assert by["mixture"].selected_from is not None and by["unique"].as_a_whole
+
+
+def test_shipped_anchors_are_the_left_out_scores_where_there_are_any(tmp_path: Path) -> None:
+    assert shipped_anchors(folder=tmp_path) is None
+    table = labelled()
+    pq.write_table(table, tmp_path / "anchors.parquet")
+    known = shipped_anchors(folder=tmp_path)
+    assert known is not None and "held-out texts" in known.name
+    left = table.select(["label", "domain", "generator"]).append_column("logit", pa.array(logits(table) - 1))
+    pq.write_table(left.slice(0, 5_000), tmp_path / "left_out.parquet")
+    unseen = shipped_anchors(folder=tmp_path)
+    assert unseen is not None and "never saw" in unseen.name
+    assert unseen.human.counts.sum() + unseen.machine.counts.sum() == 5_000
+
+
+def test_dimensions_of_many_strata_keep_a_small_table() -> None:
+    names = [f"{i % 900}.org" for i in range(3_000)]
+    found = judged(np.full(3_000, 0.1), host=pa.chunked_array([pa.array(names).dictionary_encode()]))
+    by = {name: strata for name, strata, _ in dimensions(found)}
+    assert len(by["host"]) == shares.LARGEST + 1 and by["host"][-1] == "(700 smaller ones)"
