@@ -7,6 +7,7 @@ order: the same texts give the same tensors.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from curator.errors import ModelError
 from curator.ids import file_sha256, text_hash
 from curator.kernels import kernel
 from curator.stages import ngram
@@ -31,6 +35,7 @@ Names = npt.NDArray[np.str_]
 Tensors = dict[str, npt.NDArray[Any]]
 
 SEED: Final = 20_240_501
+BACKGROUND: Final = "background.parquet"
 SHINGLE: Final = 8  # tokens of a run by which copies are found
 
 
@@ -38,10 +43,13 @@ SHINGLE: Final = 8  # tokens of a run by which copies are found
 
 
 def cell_weights(domain: Names, label: Floats) -> Floats:
-    """Weigh rows so that no domain and label dominates (√ of the cell's size) and both labels weigh the same.  # [n]"""
+    """Weigh rows so that no domain and label dominates and both labels weigh the same.  # [n]
+
+    A cell of a domain and a label weighs as the fourth root of its size: on sets left out better than √ or no weights.
+    """
     cell = np.char.add(domain.astype(str), label.astype(str))
     _, place, count = np.unique(cell, return_inverse=True, return_counts=True)
-    weight = np.asarray(1.0 / np.sqrt(count[place]), np.float64)
+    weight = np.asarray(count[place] ** -0.75, np.float64)
     for value in (0.0, 1.0):
         side = label == value
         weight[side] /= max(1e-12, float(weight[side].sum()))
@@ -112,6 +120,23 @@ def grams(texts: list[str]) -> Grams:
     return Grams(flat[:total], start, style, words, share)
 
 
+def taken(found: Grams, rows: Rows) -> Grams:
+    """The buckets and style rates of some rows."""
+    parts = [found.flat[found.start[row] : found.start[row + 1]] for row in rows]
+    start = np.concatenate([[0], np.cumsum([part.size for part in parts])]).astype(np.int64)
+    flat = np.concatenate([*parts, np.zeros(0, np.int32)]).astype(np.int32)
+    return Grams(flat, start, found.style[rows], found.words[rows], found.share[rows])
+
+
+def joined(first: Grams, second: Grams) -> Grams:
+    """The rows of both, one after another."""
+    return Grams(
+        np.concatenate([first.flat, second.flat]),
+        np.concatenate([first.start, first.start[-1] + second.start[1:]]),
+        *(np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("style", "words", "share")),
+    )
+
+
 @kernel
 def _learn(
     flat: npt.NDArray[np.int32],
@@ -149,7 +174,7 @@ def _evidences(flat: npt.NDArray[np.int32], start: Rows, w: Singles, out: Floats
 
 
 def learn_table(
-    found: Grams, label: Floats, weight: Floats, rows: Rows, epochs: int = 4, rate: float = 0.2, decay: float = 1e-4
+    found: Grams, label: Floats, weight: Floats, rows: Rows, epochs: int = 4, rate: float = 0.3, decay: float = 1e-4
 ) -> Singles:
     """Fit the table of bucket weights by AdaGrad on the logistic loss (Duchi et al. 2011, diagonal form).  # [BUCKETS]"""
     w, g, bias = np.zeros(ngram.BUCKETS), np.full(ngram.BUCKETS, 1e-6), np.zeros(1)
@@ -323,6 +348,37 @@ def gate_limits(
     return float(below[place]), high
 
 
+def write_background(found: Grams, domain: Names, path: Path) -> None:
+    """Write human texts as bags: each one's buckets in ascending order, style rates, words; no text can be read back."""
+    buckets = [np.sort(found.flat[a:b]) for a, b in itertools.pairwise(found.start)]
+    columns = {
+        "domain": pa.array(domain, pa.string()),
+        "n_words": pa.array(found.words.astype(np.int32)),
+        "buckets": pa.array(buckets, pa.list_(pa.int32())),
+        "style": pa.array(list(found.style.astype(np.float32)), pa.list_(pa.float32())),
+    }
+    encoding = {"buckets.list.element": "DELTA_BINARY_PACKED"}
+    table = pa.table(columns).replace_schema_metadata({"features": ngram.FEATURES})
+    pq.write_table(table, path, compression="zstd", use_dictionary=["domain"], column_encoding=encoding)
+
+
+def read_background(path: Path) -> tuple[Grams, Names]:
+    """Read what `write_background` wrote: bags, and their domains.  The caller has checked the file's sha256."""
+    table = pq.read_table(path).combine_chunks()
+    lists = table["buckets"].combine_chunks()
+    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+    style = table["style"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(table.num_rows, -1)
+    same = (table.schema.metadata or {}).get(b"features") == ngram.FEATURES.encode()
+    if not same or style.shape[1] != ngram.STYLES or not ((flat >= 0) & (flat < ngram.BUCKETS)).all():
+        raise ModelError(f"{path} was made for other features; train with this version's shipped detector")
+    sizes = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    words = table["n_words"].to_numpy().astype(np.float64)
+    return Grams(flat, start, style.astype(np.float64), words, np.ones(table.num_rows)), np.array(
+        table["domain"].to_pylist(), np.str_
+    )
+
+
 # --- Leaks -----------------------------------------------------------------------------------------
 
 
@@ -417,7 +473,8 @@ def write_model(
         path = folder / f"{name}.safetensors"
         save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
         path.chmod(0o644)  # safetensors writes for the owner only
-    shas = [f'"{name}.safetensors" = "{file_sha256(folder / f"{name}.safetensors")}"' for name in ("cheap", "encoder")]
+    files = [name for name in ("cheap.safetensors", "encoder.safetensors", BACKGROUND) if (folder / name).is_file()]
+    shas = [f'"{name}" = "{file_sha256(folder / name)}"' for name in files]
     lines = [
         "# Written in training: the origin detector's files, gate (logits), fusion, calibration, operating points."
     ]

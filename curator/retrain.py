@@ -2,8 +2,9 @@
 
 A new generator is learnt as an *expert*: one n-gram table, trained on the user's texts alone, whose odds are added
 to the shipped detector's with a small weight.  So nothing that is known is unlearnt: what the shipped detector
-finds it still finds, and the price is paid in false positives of the expert, which are measured.  From scratch all
-parts are learnt anew, which needs thousands of texts.
+finds it still finds, and the price is paid in false positives of the expert, which are measured.  It learns beside
+the shipped background, human texts of many kinds as bags of hashed n-grams: without them it would take every kind
+of human text but the user's for machine-written.  From scratch all parts are learnt anew, which needs thousands of texts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from curator.readers.columns import Columns, resolve
 from curator.readers.parquet import as_utf8, schema_of
 from curator.recipe import from_dict
 from curator.score import Line, Scorer
-from curator.stages import ngram
+from curator.shipped import pinned
+from curator.stages import _detector, ngram
 from curator.stages.ai_text import COLUMNS, PATHS, log_odds, probability
 from curator.stages.embed import head_logits
 from curator.stages.ngram import MIN_WORD_SHARE, MIN_WORDS, ai_text_config, ai_text_tensors
@@ -44,7 +46,7 @@ MAX_WORDS: Final = 400  # words of a text that are learnt from: the length must 
 MAX_EXPERTS: Final = 8
 ENCODED: Final = 1_000  # texts of each label that the encoder sees
 FOLDS: Final = 5
-SHARE: Final = 0.1  # of machine text that the new generator is taken to write
+SHARE: Final = 0.2  # of machine text that the new generator is taken to write
 LEAK: Final = 0.65  # AUROC of typesetting alone above which what is learnt may be typesetting
 DRAWS: Final = 200
 BINS: Final = 15
@@ -192,6 +194,7 @@ class Request:
     out: Path
     start: str | None = "default"
     share: float = SHARE
+    encoded: int = ENCODED
 
 
 @dataclass(frozen=True)
@@ -204,12 +207,16 @@ class Made:
     texts: Texts
     words: Floats
     logit: Floats  # raw cheap logit
-    before: Floats  # raw cheap logit of the detector it started from
     encoder: Floats
+    before: Floats | None = None  # raw cheap logit of the detector it started from
+    kinds: dict[str, float] | None = None  # false positives on the background's human texts, before and now
+    background: Path | None = None
 
 
 def train(request: Request) -> dict[str, Any]:
     """Learn a detector from a user's texts and write its folder; return what was measured, on texts it did not learn from."""
+    if not (request.human and request.machine):
+        raise InputError("training takes human and machine texts; name at least one file of each")
     if not 0.0 < request.share < 1.0:
         raise RecipeError(f"share is {request.share:g}; it takes a share of machine text between 0 and 1")
     if request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())):
@@ -233,32 +240,54 @@ def train(request: Request) -> dict[str, Any]:
 def expert(texts: Texts, found: Grams, fold: Rows, request: Request) -> Made:
     """Add an expert of the user's machine texts to a detector; lines and gate stay, operating points may only rise."""
     start = str(request.start)
-    config, cheap, head = (
-        ai_text_config(start),
-        *(ai_text_tensors(f"{n}.safetensors", start) for n in ("cheap", "encoder")),
-    )
+    config = ai_text_config(start)
+    cheap, head = (ai_text_tensors(f"{name}.safetensors", start) for name in ("cheap", "encoder"))
     known = cheap.get("experts", np.zeros((0, ngram.BUCKETS), np.float16))
     if len(known) >= MAX_EXPERTS:
         raise ModelError(
-            f"detector {start!r} has {len(known)} experts already; train from scratch, or from an earlier one"
+            f"detector {start!r} has {len(known)} experts already; start from an earlier one, or from scratch"
         )
-    weight = learn.cell_weights(texts.domain, texts.label)
-    table, unseen = learn.learn_expert(found, texts.label, weight, fold)
-    line = learn.calibration_line(unseen, texts.label, weight)
+    background, others, kinds = _background(start, config)
+    both = learn.joined(found, others)
+    label = np.concatenate([texts.label, np.zeros(len(kinds))])
+    domain = np.concatenate([texts.domain, np.char.add("background ", kinds)])
+    weight = learn.cell_weights(domain, label)
+    away = np.concatenate([fold, np.arange(len(kinds)) % FOLDS])
+    table, unseen = learn.learn_expert(both, label, weight, away)
+    line = learn.calibration_line(unseen, label, weight)
     base = config["line"]["cheap"]
-    before = learn.cheap_logits(found, learn.served(cheap))[:, 2]
-    added = np.array([line["slope"], line["constant"] + np.log(request.share)])
     mix = cheap.get("mix", np.array([[base["cheap"], base["constant"]]]))
+    added = np.array([line["slope"], line["constant"] + np.log(request.share)])
+    before = learn.cheap_logits(both, learn.served(cheap))[:, 2]
     logit = ngram.mixed(before, unseen[:, None], np.stack([mix[0], added]))
-    cheap = {**cheap, "experts": np.concatenate([known, table[None]]), "mix": np.concatenate([mix, added[None]])}
-    encoder = _encoded(texts, head)
-    points = config["operating_point"]
+    made: Tensors = {
+        **cheap,
+        "experts": np.concatenate([known, table[None]]),
+        "mix": np.concatenate([mix, added[None]]),
+    }
+    own = len(texts)
+    encoder = _encoded(texts, head, max(1, request.encoded))
     numbers = {f"line.{name}": dict(config["line"][name]) for name in ("cheap", "encoder")}
-    raised = {name: max(points[name], point) for name, point in _points(config["line"], logit, encoder, texts).items()}
+    earlier, points = config["operating_point"], _points(config["line"], logit[:own], encoder, texts)
+    odds = [log_odds({"cheap": of}, config["line"])[0][own:] for of in (before, logit)]
+    points["cheap"] = max(points["cheap"], learn.operating_point(odds[1], label[own:], kinds))
+    raised = {name: max(float(earlier[name]), point) for name, point in points.items()}
+    rates = [float((of >= point).mean()) for of, point in zip(odds, (earlier["cheap"], raised["cheap"]), strict=True)]
     return Made(
-        cheap, head, {**numbers, "operating_point": raised, "gate": dict(config["gate"])},
-        texts, found.words, logit, before, encoder,
+        made, head, {**numbers, "operating_point": raised, "gate": dict(config["gate"])}, texts, found.words,
+        logit[:own], encoder, before[:own], {"texts": len(kinds), "before": rates[0], "now": rates[1]}, background,
     )  # fmt: skip
+
+
+def _background(start: str, config: dict[str, Any]) -> tuple[Path, Grams, Names]:
+    """The human texts of many kinds that a detector carries: the file, their bags, their domains."""
+    sha256 = config["sha256"].get(learn.BACKGROUND)
+    if sha256 is None:
+        raise ModelError(
+            f"detector {start!r} carries no {learn.BACKGROUND}; start from the shipped one, or from scratch"
+        )
+    path = pinned(_detector.folder(start) / learn.BACKGROUND, str(sha256))
+    return path, *learn.read_background(path)
 
 
 def _points(lines: dict[str, dict[str, float]], logit: Floats, encoder: Floats, texts: Texts) -> dict[str, float]:
@@ -272,16 +301,16 @@ def _points(lines: dict[str, dict[str, float]], logit: Floats, encoder: Floats, 
     }
 
 
-def _encoded(texts: Texts, head: Tensors) -> Floats:
-    """The encoder's logits of up to ENCODED texts of each label, nan for the others.  # [n]"""
+def _encoded(texts: Texts, head: Tensors, most: int) -> Floats:
+    """The encoder's logits of up to `most` texts of each label, nan for the others.  # [n]"""
     logit = np.full(len(texts), np.nan)
-    rows = _some(texts)
+    rows = _some(texts, most)
     moments = learn.encode([texts.text[row] for row in rows])
     logit[rows] = head_logits(moments, head["weight"].astype(np.float32), float(head["constant"][0]))
     return logit
 
 
-def _some(texts: Texts, most: int = ENCODED) -> Rows:
+def _some(texts: Texts, most: int) -> Rows:
     sides = [np.flatnonzero(texts.label == value) for value in (0.0, 1.0)]
     dice = np.random.default_rng(learn.SEED)
     return np.sort(np.concatenate([dice.permutation(side)[:most] for side in sides]))
@@ -313,7 +342,7 @@ def from_scratch(texts: Texts, found: Grams, fold: Rows) -> Made:
         "gate": dict(zip(("low", "high"), gate, strict=True)),
     }
     return Made(
-        cheap, head, numbers, texts.take(test), found.words[test], logit[test], np.full(int(test.sum()), np.nan), encoder[test]
+        cheap, head, numbers, texts.take(test), found.words[test], logit[test], encoder[test]
     )  # fmt: skip
 
 
@@ -333,8 +362,9 @@ def _figures(made: Made, request: Request, left_out: dict[str, int], texts: Text
             "length": learn.probe(np.array([[len(text)] for text in texts.text], np.float64), texts.label, fold),
         },
     }
-    if request.start is not None:
+    if request.start is not None and made.before is not None and made.kinds is not None:
         config = ai_text_config(request.start)
+        figures["background_fpr"] = made.kinds
         earlier = log_odds({"cheap": made.before}, config["line"])[0]
         figures["before"] = _short_figures(label, earlier, config["operating_point"]["cheap"])
     figures["warnings"] = _warnings(figures)
@@ -372,6 +402,8 @@ def _write(made: Made, figures: dict[str, Any], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
+        if made.background is not None:
+            shutil.copyfile(made.background, folder / learn.BACKGROUND)
         learn.write_model(folder, made.cheap, made.head, made.numbers)
         (folder / "metrics.toml").write_text(tomli_w.dumps(figures), "utf-8")
         (folder / "card.md").write_text(_card(figures), "utf-8")
@@ -402,7 +434,12 @@ def _anchors(made: Made) -> pa.Table:
 def _card(figures: dict[str, Any]) -> str:
     rows = [("before", figures.get("before")), ("this detector", figures["unseen"])]
     lines = [f"| {name} | {v['auroc']:.3f} | {v['tpr']:.3f} | {v['fpr']:.3f} |" for name, v in rows if v]
-    counts = figures["texts"]
+    counts, kinds = figures["texts"], figures.get("background_fpr")
+    if kinds:
+        lines += [
+            "",
+            f"False positives on {kinds['texts']} human texts of other kinds, not learnt from: {kinds['before']:.1%} before, {kinds['now']:.1%} now.",
+        ]
     return "\n".join(
         [
             "# ai-text, trained here: P(a model wrote it)", "",
@@ -410,7 +447,7 @@ def _card(figures: dict[str, Any]) -> str:
             "Texts that were not learnt from (cheap path, at the operating point):", "",
             "| | AUROC | found | false positives |", "|---|---|---|---|", *lines, "",
             f"Typesetting alone: AUROC {figures['probe']['typesetting']:.3f}; length alone: {figures['probe']['length']:.3f}.",
-            "False positives on human text of another kind were not measured: `curator evaluate` does, on texts you bring.",
+            "Other texts of yours were not measured: `curator evaluate` does, on labelled texts you bring.",
             *(f"\nWarning: {warning}." for warning in figures["warnings"]), "",
         ]
     )  # fmt: skip
