@@ -42,7 +42,7 @@ LEAST: Final = calibration.LEAST
 FORMAT: Final = "curator calibration 1"
 LEVELS: Final = ("corpus", "language", "source", "length", "host")
 ANCHORS: Final = "shipped anchors"
-FEW: Final = 100  # trusted texts under which the level is held only coarsely at 1 %
+FEW: Final = 100  # dated texts from which a reference can be told not to fit them
 WARNING: Final = (
     "judged against the shipped anchors, no text of this corpus is known to be human: on kinds of text that they lack the "
     "real false-positive rate was 0 to 20 % at a nominal 1 %; give trusted text with `curator calibrate --human`"
@@ -292,7 +292,8 @@ def judge(
     columns["origin_trusted"] = pa.array(trusted)
     readable = pa.array(~_there(documents["quarantine"]))
     whole = pa.table([pc.if_else(readable, columns[name], None) for name in ORIGIN.names], schema=ORIGIN)
-    return Found(whole, report.table, *_in_words(strata, n, score, params))
+    basis, warning = _in_words(strata, n, score, params)
+    return Found(whole, report.table, basis, warning or _misfit(strata, score, trusted, params))
 
 
 @dataclass(frozen=True)
@@ -410,6 +411,19 @@ def _in_words(strata: Strata, n: int, score: F64, params: OriginParams) -> tuple
         f"{_reference(int(t), params)} ({(tiers == t).mean():.0%} of what was judged)" for t in np.unique(tiers)[::-1]
     )
     return basis, WARNING if (tiers == 0).any() else ""
+
+
+def _misfit(strata: Strata, score: F64, trusted: Bools, params: OriginParams) -> str:
+    """What dated text says of a reference that is not itself: more of it flagged than twice the level, beyond chance."""
+    n = len(trusted)
+    p = strata.human_p(score)[:n][trusted & ~strata.own[:n]]
+    flagged, limit = int((p <= params.target_fpr).sum()), 2 * params.target_fpr * len(p)
+    if len(p) < FEW or flagged <= limit + 3 * np.sqrt(limit):
+        return ""
+    return (
+        f"{flagged:,} of {len(p):,} documents dated before {params.trusted_before} are flagged ({flagged / len(p):.1%} at a target of "
+        f"{params.target_fpr:.1%}): the trusted text given is of another kind than theirs; add text of their kind to it"
+    )
 
 
 def _of_text(strata: Strata, score: F64, n: int, report: _Report, target_fpr: float) -> dict[str, pa.Array]:

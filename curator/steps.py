@@ -241,7 +241,8 @@ class Origin:
 
     def alarms(self) -> list[Alarm]:
         """The warning that nobody should miss."""
-        return [Alarm("origin_uncalibrated", f"origin was {self.warning}")] if self.warning else []
+        kind = "origin_uncalibrated" if self.warning == origins.WARNING else "origin_misfit"
+        return [Alarm(kind, f"origin: {self.warning}")] if self.warning else []
 
 
 def origin(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None) -> Origin | None:

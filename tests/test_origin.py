@@ -172,6 +172,19 @@ def test_a_calibration_file_comes_before_dated_text(tmp_path: Path) -> None:
     assert row["n_flagged"] <= 8 and found.columns.num_rows == 200
 
 
+def test_a_calibration_file_of_another_kind_is_told_by_the_corpuss_own_dated_text(tmp_path: Path) -> None:
+    stages = load("default").stages
+
+    def warning(centre: float) -> str:
+        logits = np.random.default_rng(2).normal(centre, 2, 400)
+        path = str(calibration_file(tmp_path / "c.parquet", logits, origin.detector(stages), source=["manuals"] * 400))
+        table = documents(old=300, new=20, host=[None] * 320)
+        return judge(table, given=origin.read_calibration(path, stages), calibration=path).warning
+
+    assert warning(1.0) == ""
+    assert "of 300 documents dated before 2022-11-30 are flagged" in warning(-5.0)
+
+
 def test_scores_of_another_detector_are_refused(tmp_path: Path) -> None:
     stages = load("default").stages
     path = str(calibration_file(tmp_path / "c.parquet", np.zeros(30), "f" * 32))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +22,7 @@ from curator import run
 from curator.errors import InputError, OutputError, RecipeError, UndecidedError
 from curator.ids import doc_id
 from curator.ledger import OUTCOMES
+from curator.origin import ORIGIN
 from curator.progress import Silent
 from curator.recipe import from_dict, load
 from curator.run import Request
@@ -122,6 +124,19 @@ def test_the_second_run_does_no_stage_work(finished_run: Finished) -> None:
     assert {p: p.stat().st_mtime_ns for p in finished_run.out.rglob("*") if p.is_file() and p.name != ".lock"} == {
         p: t for p, t in before.items() if p.name != ".lock"
     }
+
+
+def test_origin_is_calibrated_and_says_by_what(finished_run: Finished) -> None:
+    held = ledger(finished_run.out)
+    assert set(ORIGIN.names) <= set(held.schema.names)
+    judged = held.filter(pc.is_valid(held["human_p"]))
+    assert judged.num_rows == len(held) - held["prob_synthetic"].null_count > 50
+    with duckdb.connect(str(finished_run.out / "audit.duckdb"), read_only=True) as con:
+        rows = con.execute("select stratum, n_judged, n_flagged, reference from origin").fetchall()
+    assert sum(row[1] for row in rows) == judged.num_rows
+    assert sum(row[2] for row in rows) == pc.sum(judged["origin_flagged"]).as_py()
+    assert {row[0] for row in rows} == set(judged["origin_stratum"].to_pylist())
+    assert all("dated before 2022-11-30" in row[3] for row in rows)  # most of the corpus is older
 
 
 def test_any_number_of_workers_leaves_the_same_bytes(tmp_path: Path) -> None:
