@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from curator.stages import ngram
 from curator.style import fold_column, fold_text, tables
 
 MASK = (1 << 64) - 1
+DATA = Path(__file__).parents[2] / "shared/data/detect/train"
 PROSE = (
     "The committee met on Tuesday and, after an hour of argument, put the decision off. Nobody was surprised! "
     "Mrs. Hale, who'd kept the minutes since 1998, wrote that it was 'the usual thing': people talk, and then they go home. "
@@ -245,10 +248,77 @@ def test_poison_documents_take_linear_time(measure: Any, poison: str) -> None:
     assert time.perf_counter() - start < 3.0
 
 
-def test_a_document_of_50_megabytes_is_judged_by_its_beginning(measure: Any) -> None:
+def test_a_document_of_50_megabytes_is_judged_by_windows_from_all_over(measure: Any) -> None:
     start = time.perf_counter()
-    row = run(measure, column(PROSE * (50_000_000 // len(PROSE))))[0]
-    assert time.perf_counter() - start < 5.0 and 4_000 < row["ai_words"] < 8_000
+    long = PROSE * (50_000_000 // len(PROSE))
+    row = run(measure, column(long))[0]
+    assert time.perf_counter() - start < 5.0
+    assert row["ai_windows"] == ngram.MAX_WINDOWS and 9_000 < row["ai_words"] < 14_000
+    polished = (
+        "It is important to note that this comprehensive approach not only fosters innovation but also highlights the "
+        "significance of collaboration. By embracing these strategies, individuals can navigate challenges effectively. "
+    )
+    late = run(measure, column(long[:-4_000_000] + polished * (4_000_000 // len(polished))))[0]
+    assert late["ai_window_max"] > row["ai_window_max"] + 1.0 and late["ai_cheap_logit"] > row["ai_cheap_logit"]
+
+
+def alone(text: str) -> tuple[float, float]:
+    """N-gram evidence and style logit of a text as one piece, by the kernels that training uses."""
+    cheap = ngram.Cheap.of(ngram.ai_text_tensors("cheap.safetensors"))
+    t, found = tables(), np.empty(ngram.STYLES)
+    codes = np.array([ord(c) for c in fold_text(text)], np.int32)
+    starts, stops = np.empty(len(codes) + 1, np.int32), np.empty(len(codes) + 1, np.int32)
+    hashes, buckets = np.empty(len(codes) + 1, np.uint64), np.empty(3 * len(codes) + 3, np.int32)
+    m = ngram.split_tokens(codes, len(codes), t.lower, t.kind, starts, stops, hashes)
+    ngram.style_rates(codes, m, t.kind, t.lower, starts, stops, hashes, np.empty(3072, np.int64), found)
+    grams = ngram.evidence(cheap.table, buckets, ngram.word_buckets(hashes, m, buckets))
+    return grams, ngram.style_logit(found, *cheap.net)
+
+
+@pytest.mark.parametrize("copies", [1, 5, 11])
+def test_a_text_of_trained_length_is_judged_whole(measure: Any, copies: int) -> None:
+    text = PROSE * copies
+    (row,) = run(measure, column(text))
+    assert 30 < row["ai_words"] < 525 and row["ai_windows"] == 1
+    assert (row["ai_ngram_logit"], row["ai_style_logit"]) == alone(text)
+    assert row["ai_cheap_logit"] == row["ai_window_max"] == row["ai_window_min"]
+
+
+def test_a_longer_text_is_the_mean_of_its_windows(measure: Any) -> None:
+    odd = "I luv u so much, dont go plz. We was at the mall n it was sooo boring lol. " * 60
+    (row,) = run(measure, column(PROSE * 30 + odd))
+    ends, found = ngram.Cheap.of(ngram.ai_text_tensors("cheap.safetensors")).windows(column(PROSE * 30 + odd))
+    assert row["ai_windows"] == ends[1] == round(row["ai_words"] / ngram.WINDOW_WORDS) > 4
+    assert found[:, 2].sum() == row["ai_words"] and found[:, 2].min() > 200 and found[:, 2].max() < 500
+    assert row["ai_ngram_logit"] == pytest.approx(found[:, 0].mean(), rel=1e-12)
+    assert row["ai_window_min"] < row["ai_cheap_logit"] < row["ai_window_max"]
+
+
+def test_a_window_that_is_no_prose_does_not_count(measure: Any) -> None:
+    table = "804.1 790.6 1.7 % 12 / 33 - " * 400
+    prose, with_table = run(measure, column(PROSE * 30, PROSE * 30 + table))
+    assert with_table["ai_windows"] >= prose["ai_windows"]
+    assert abs(with_table["ai_window_max"] - prose["ai_window_max"]) < 2.0
+
+
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=5), st.integers(0, 4))
+@settings(max_examples=25, deadline=None)
+def test_long_neighbours_change_no_short_text(measure: Any, copies: list[int], at: int) -> None:
+    texts = [PROSE * n for n in copies]
+    together = run(measure, column(*texts[:at], PROSE * 900, *texts[at:]))
+    assert together[: len(texts[:at])] + together[len(texts[:at]) + 1 :] == [run(measure, column(t))[0] for t in texts]
+
+
+def test_machine_paragraphs_show_in_the_largest_window(measure: Any) -> None:
+    if not DATA.is_dir():
+        pytest.skip("shared/data is absent")
+    novels = pq.read_table(DATA / "novels_chunks.parquet", columns=["text"])["text"].to_pylist()
+    replies = pq.read_table(DATA / "debate_2026_models.parquet", columns=["text"])["text"].to_pylist()
+    human = ["\n\n".join(novels[8 * i : 8 * i + 8]) for i in range(100)]
+    mixed = ["\n\n".join([*novels[8 * i : 8 * i + 6], *replies[2 * i : 2 * i + 2]]) for i in range(100)]
+    rows = run(measure, column(*human, *mixed))
+    largest = np.array([row["ai_window_max"] for row in rows])
+    assert np.median(largest[100:]) > np.quantile(largest[:100], 0.95)
 
 
 def test_string_columns_of_either_width_agree(measure: Any) -> None:
