@@ -28,6 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from sklearn.base import BaseEstimator
 
 from curator import prevalence
 from curator.prevalence import BINS, Anchors, Documents, Share, basis_of, binned, estimates, prior_fitted
@@ -192,23 +193,23 @@ def halves(logit: F64, dice: np.random.Generator) -> tuple[F64, F64]:
 def new_domains(texts: Texts, dice: np.random.Generator) -> list[Place]:
     """Each domain of a data set left out; the basis is all other data sets left out."""
     held = texts.where(texts.held & (texts.names("kind") == "set"))
-    domain, dataset = held.names("domain"), held.names("dataset")
-    places = []
+    domain, dataset, made_by = held.names("domain"), held.names("dataset"), held.names("generator")
+    thin = held.thinned(PER_CELL)
+    of_set, places = thin.names("dataset"), []
     for name in np.unique(domain[~held.machine]):
         here = domain == name
         if (here & ~held.machine).sum() < FEWEST:
             continue
         trusted, human = halves(held.logit[here & ~held.machine], dice)
-        made_by = held.names("generator")
         machine = [held.logit[here & held.machine & (made_by == g)] for g in np.unique(made_by[here & held.machine])]
-        others = held.where(dataset != dataset[here][0]).thinned(PER_CELL)
+        others = thin.where(of_set != dataset[here][0])
         places.append(Place([human], [m for m in machine if len(m) >= 5], [trusted], others))
     return places
 
 
 def new_families(texts: Texts, dice: np.random.Generator) -> list[Place]:
     """Each family of generators left out, among held-out groups of known domains; its texts are in no basis."""
-    unseen = texts.where(texts.held & (texts.names("kind") == "set"))
+    unseen = texts.where(texts.held & (texts.names("kind") == "set")).thinned(PER_CELL)
     places = []
     for name in np.unique(texts.names("left_out")[texts.held & (texts.names("kind") == "family")]):
         fold = texts.where(texts.names("left_out") == name)
@@ -216,7 +217,7 @@ def new_families(texts: Texts, dice: np.random.Generator) -> list[Place]:
             continue
         generators = np.unique(fold.names("generator")[fold.held])
         others = unseen.where(~(np.isin(unseen.names("generator"), generators) & unseen.machine))
-        places.append(_known(fold, fold.held, others.thinned(PER_CELL)))
+        places.append(_known(fold, fold.held, others))
     return places
 
 
@@ -282,21 +283,18 @@ def quapy(corpus: Corpus, anchored: bool) -> dict[str, float]:
     """QuaPy's quantifiers with the same calibrated probabilities, fitted on the same basis."""
     from quapy.method.aggregative import ACC, EMQ, PACC, KDEyML
 
+    of = {"ACC": ACC, "PACC": PACC, "EMQ": EMQ, "KDEy": KDEyML}
     dice = np.random.default_rng(0)
     texts = corpus.place.basis
     pools = [[texts.logit[rows] for rows in _cells(texts, label)] for label in (False, True)]
     drawn_ = [np.concatenate([dice.choice(x, 1 + 600 // len(pool)) for x in pool]) for pool in pools]
     human = corpus.trusted if anchored else drawn_[0]
     x, y = np.concatenate([human, drawn_[1]]), np.repeat([0, 1], [len(human), len(drawn_[1])])
+    methods = {name: kind(_Scores(), fit_classifier=False) for name, kind in of.items()}
+    cut = float(np.quantile(human, 0.99)) if anchored else float(np.quantile(drawn_[0], 0.99))
     made = {}
-    for name, method in {"ACC": ACC(), "PACC": PACC(), "EMQ": EMQ(), "KDEy": KDEyML(bandwidth=0.1)}.items():
-        fitted, asked = (_posteriors(v) for v in (x, corpus.logit))
-        method.classes_ = np.array([0, 1])
-        method.classifier = _Fitted()
-        if name == "ACC":
-            limit = 0.99 if anchored else 0.5
-            cut = float(np.quantile(human, limit))
-            fitted, asked = (x > cut).astype(int), (corpus.logit > cut).astype(int)
+    for name, method in methods.items():
+        fitted, asked = ((v > cut).astype(int) if name == "ACC" else _posteriors(v) for v in (x, corpus.logit))
         if name == "EMQ":
             method.train_prevalence = np.array([0.5, 0.5])  # the probabilities' own prior
         else:
@@ -305,8 +303,19 @@ def quapy(corpus: Corpus, anchored: bool) -> dict[str, float]:
     return made
 
 
-class _Fitted:
+class _Scores(BaseEstimator):  # type: ignore[misc]
+    """Stands for the detector, whose scores are at hand."""
+
     classes_ = np.array([0, 1])
+
+    def fit(self, *_: object) -> _Scores:
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict_proba(self, logit: F64) -> F64:
+        return _posteriors(logit)
 
 
 def _cells(texts: Texts, machine: bool) -> Iterator[Bools]:
