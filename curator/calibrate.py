@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator.calibration import F64, moved
+from curator.calibration import F64, LEAST, moved
 from curator.curation import hosts
 from curator.errors import InputError, RecipeError
-from curator.origin import CALIBRATION, FORMAT, LEAST, detector, measures_origin
+from curator.origin import CALIBRATION, FORMAT, detector, measures_origin
 from curator.readers import corpus
 from curator.readers.columns import Columns
 from curator.readers.documents import Reader

@@ -23,7 +23,7 @@ Bools = npt.NDArray[np.bool_]
 
 _Answer = Callable[["Cell", I64], F64]
 
-LEAST: Final = 20  # trusted texts that make a stratum one of its own
+LEAST: Final = 20  # trusted texts that make a stratum one of its own where nothing but text of other kinds is coarser
 PRIOR: Final = 20.0  # texts that the coarser stratum counts for in a finer one
 POINTS: Final = 200  # scores that stand for a stratum in the next finer ones
 TAIL: Final = 0.85  # quantile above which the tail is taken to be exponential
@@ -185,12 +185,13 @@ class Strata:
         return made
 
 
-def strata(score: F64, trust: I64, chain: Sequence[I64], top: Cell, least: int = LEAST) -> Strata:
-    """Give every document the finest stratum of its chain that holds `least` trusted texts.
+def strata(score: F64, trust: I64, chain: Sequence[I64], top: Cell, least: Sequence[int]) -> Strata:
+    """Give every document the finest stratum of its chain that holds enough trusted texts.
 
     score: [docs], nan where not judged.  trust: [docs] 0 for a document that is only judged, more for one known to be human;
     where texts of the highest trust suffice in a stratum, the others are not counted there.
     chain: codes [docs] of ever finer strata, each inside the one before; -1 where a document has none.
+    least: how many trusted texts make a stratum one of its own, by position in the chain.
     """
     cells, levels, tiers, examples = [top], [-1], [0], [0]
     place = np.zeros(len(score), np.int64)
@@ -199,8 +200,8 @@ def strata(score: F64, trust: I64, chain: Sequence[I64], top: Cell, least: int =
         inside = known[codes[known] >= 0]
         found = np.full(int(codes.max(initial=-1)) + 1, -1, np.int64)
         for code, rows in _groups(codes[inside]):
-            rows = _best(inside[rows], trust, least)
-            if len(rows) >= least:
+            rows = _best(inside[rows], trust, least[level])
+            if len(rows) >= least[level]:
                 found[code] = len(cells)
                 tiers.append(int(trust[rows].min()))
                 cells.append(child(cells[place[rows[0]]], top, np.sort(score[rows]), tiers[-1]))

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curator import calibration, evidence
-from curator.calibration import Cell, Strata
+from curator.calibration import LEAST, Cell, Strata
 from curator.errors import InputError, RecipeError
 from curator.evidence import NEVER, TERM_NAMES, Facts
 from curator.ids import file_sha256, fingerprint
@@ -38,9 +38,11 @@ I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 VERSION: Final = "1"
-LEAST: Final = calibration.LEAST
 FORMAT: Final = "curator calibration 1"
 LEVELS: Final = ("corpus", "language", "source", "length", "host")
+# Trusted texts that make a stratum one of its own. Within a source fewer than a hundred tell less than the whole source
+# does: on left-out domains 50 found 71 % of machine text at 1 %, 300 of the same domain 78 %.
+ENOUGH: Final = (LEAST, LEAST, LEAST, 100, 100)
 ANCHORS: Final = "shipped anchors"
 FEW: Final = 100  # dated texts from which a reference can be told not to fit them
 WARNING: Final = (
@@ -285,7 +287,7 @@ def judge(
         score = np.concatenate([score, given["ai_logit"].to_numpy()])
         counted = np.concatenate([counted, np.full(given.num_rows, 2, np.int64)])
     top = calibration.root(known.logit, known.weight)
-    strata = calibration.strata(score, counted, keys.chain(), top)
+    strata = calibration.strata(score, counted, keys.chain(), top, ENOUGH)
     report = _report(strata, keys, score, n, params)
     columns = _of_text(strata, score, n, report, params.target_fpr)
     columns |= _of_evidence(_facts(documents, keys, strata.logit(score)[:n], date, centre), params.pool_sites)

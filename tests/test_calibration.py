@@ -22,7 +22,7 @@ def _top(seed: int = 1, n: int = 3_000) -> calibration.Cell:
 def _one(score: calibration.F64, trusted: int, top: calibration.Cell, least: int = LEAST) -> calibration.Strata:
     """One stratum whose first `trusted` documents are known to be human."""
     trust = (np.arange(len(score)) < trusted).astype(np.int64)
-    return strata(score, trust, [np.zeros(len(score), np.int64)], top, least)
+    return strata(score, trust, [np.zeros(len(score), np.int64)], top, [least])
 
 
 def _kind(name: str, dice: np.random.Generator, size: int) -> calibration.F64:
@@ -125,7 +125,7 @@ def test_each_document_is_judged_by_the_finest_stratum_that_has_enough() -> None
     trust = np.ones(100, np.int64)
     language = np.zeros(100, np.int64)
     source = np.repeat([0, 1, -1], [60, 30, 10])
-    found = strata(score, trust, nested(language, source), _top(), least=40)
+    found = strata(score, trust, nested(language, source), _top(), [40, 40])
     assert found.level[1:] == (0, 1) and [round(c.n) for c in found.cells[1:]] == [100, 60]
     assert (found.place[:60] == 2).all() and (found.place[60:] == 1).all()
 
@@ -134,10 +134,10 @@ def test_the_best_trusted_texts_are_taken_alone_where_they_suffice() -> None:
     score = np.concatenate([np.full(30, -1.0), np.full(50, 3.0)])
     trust = np.repeat([2, 1], [30, 50])
     every = np.zeros(80, np.int64)
-    assert round(strata(score, trust, [every], _top(), least=20).cells[1].n) == 30
-    both = strata(score, trust, [every], _top(), least=40)
+    assert round(strata(score, trust, [every], _top(), [20]).cells[1].n) == 30
+    both = strata(score, trust, [every], _top(), [40])
     assert round(both.cells[1].n) == 80 and both.cells[1].tier == 1 and both.own.all()
-    alone = strata(score, trust, [every], _top(), least=20)
+    alone = strata(score, trust, [every], _top(), [20])
     assert alone.own[:30].all() and not alone.own[30:].any()
 
 
@@ -150,8 +150,8 @@ def test_answers_do_not_depend_on_the_order_of_documents(seed: int) -> None:
     trust = (dice.random(200) < 0.5).astype(np.int64)
     codes = nested(dice.integers(-1, 3, 200), dice.integers(-1, 2, 200))
     order = dice.permutation(200)
-    one = strata(score, trust, codes, _top())
-    two = strata(score[order], trust[order], [c[order] for c in codes], _top())
+    one = strata(score, trust, codes, _top(), [20, 20])
+    two = strata(score[order], trust[order], [c[order] for c in codes], _top(), [20, 20])
     assert np.array_equal(one.human_p(score)[order], two.human_p(score[order]), equal_nan=True)
     assert np.array_equal(one.logit(score)[order], two.logit(score[order]), equal_nan=True)
 
