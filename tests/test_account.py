@@ -16,12 +16,21 @@ from curator import account
 from curator.account import Explanation, explain
 from curator.evidence import TERM_NAMES, Trust
 from curator.progress import Silent
-from curator.recipe import load
+from curator.recipe import from_dict
 from curator.run import Request, filter_corpus
 from tests import corpus
 from tests.test_audit import rebuilt
 
 HOST = "https://farm.example"
+RECIPE = {
+    "name": "explained",
+    "seed": 1,
+    "stages": {
+        name: {}
+        for name in ("exact", "minhash", "text_stats", "hygiene", "traces", "language", "ngram", "embed", "ai_text")
+    },
+    "rules": {"too_short": "n_words < 25"},
+}
 OPT_OUT = ["robots meta: noai", "TDM-Reservation: 1"]
 
 
@@ -34,9 +43,10 @@ def documents() -> list[dict[str, Any]]:
         {"id": "new", "date": dt.datetime(2024, 6, 1), "opt_out_evidence": OPT_OUT, "offset": 4096},
         {"id": "declared", "declared_origin": "synthetic"},
         {"id": "human", "declared_origin": "human"},
+        {"id": "trace", "text": corpus.prose(7009, 20) + " As an AI language model, I cannot say more."},
     ]
     rows += [
-        {**r, "text": corpus.prose(7000 + i, 20), "url": f"{HOST}/{i}", "source": "farm"} for i, r in enumerate(extra)
+        {"text": corpus.prose(7000 + i, 20), **r, "url": f"{HOST}/{i}", "source": "farm"} for i, r in enumerate(extra)
     ]
     rows.append({"id": "again", "text": corpus.prose(7002, 20), "source": "mirror", "date": dt.datetime(2016, 1, 5)})
     for row in rows:
@@ -52,7 +62,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = documents()
     table = pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
     pq.write_table(table, folder / "corpus.parquet")
-    filter_corpus(Request((str(folder / "corpus.parquet"),), folder / "out", load("default"), workers=1), Silent())
+    filter_corpus(Request((str(folder / "corpus.parquet"),), folder / "out", from_dict(RECIPE), workers=1), Silent())
     return folder / "out"
 
 
@@ -65,7 +75,7 @@ def terms(found: Explanation) -> dict[str, tuple[float | None, str]]:
     return {line["term"]: (line["log_odds"], line["says"]) for line in found.evidence}
 
 
-@pytest.mark.parametrize("name", ["old", "epoch", "new", "declared", "human", "d0", "d33"])
+@pytest.mark.parametrize("name", ["old", "epoch", "new", "declared", "human", "trace", "d0", "d33"])
 def test_the_evidence_adds_up_to_both_probabilities(out: Path, name: str) -> None:
     found = one(out, name)
     said = {term: value or 0.0 for term, (value, _) in terms(found).items()}
@@ -91,6 +101,8 @@ def test_every_witness_is_named_with_what_it_says(out: Path) -> None:
     assert terms(one(out, "human"))["date"] == (0.0, "undated: nothing")
     assert terms(one(out, "declared"))["declared"] == (trust.declared_synthetic, "its source declares synthetic")
     assert terms(one(out, "human"))["declared"] == (trust.declared_human, "its source declares human")
+    assert terms(one(out, "trace"))["traces"] == (trust.first_trace, "1 assistants' phrases left standing")
+    assert terms(one(out, "old"))["traces"] == (0.0, "0 assistants' phrases left standing: nothing")
     assert terms(one(out, "declared"))["site"][1] == "the other documents of farm.example"
     assert terms(one(out, "declared"))["site"][0]
     assert terms(one(out, "short"))["text"] == (None, "its wording was not judged (too_short): nothing")
@@ -117,7 +129,7 @@ def test_a_run_without_its_documents_explains_all_the_same(out: Path, tmp_path: 
 
 def test_a_large_account_reads_only_the_file_that_holds_the_document(out: Path, tmp_path: Path) -> None:
     large = tmp_path / "large"
-    rebuilt(out, large, 10)
+    rebuilt(out, large, 0)
     (large / "documents").unlink()
     shutil.copytree(out / "documents", large / "documents")
     (large / "documents" / "999999.parquet").write_bytes(b"not Parquet: whoever opens it fails")
