@@ -46,6 +46,10 @@ First paragraph uses :class:`~a.b.Field` and ``code`` with a `link <https://x.ex
 
 Second paragraph.
 
+A title
+-------
+Below it, without a blank line.
+
 .. code-block:: python
 
    dropped = True
@@ -60,7 +64,13 @@ Second paragraph.
 """
     made = g.rst(text)
     assert "First paragraph uses Field and code with a link in it:" in made
-    assert {"Second paragraph.", "Noted on the same line.", "one item runs on", "another item"} <= set(made)
+    assert {
+        "Second paragraph.",
+        "Below it, without a blank line.",
+        "Noted on the same line.",
+        "one item runs on",
+        "another item",
+    } <= set(made)
     assert not any("dropped" in item or "literal =" in item for item in made)
 
 

@@ -142,7 +142,11 @@ def _suite(suite: str, folder: Path) -> list[str]:
     if not root.exists():
         for part in ("etc", "lists/partial", "cache/archives/partial"):
             (root / part).mkdir(parents=True)
-        own = "\n\n".join(path.read_text() for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")))
+        parts = subprocess.run(
+            ["apt-config", "shell", "x", "Dir::Etc::sourceparts/d"], check=True, capture_output=True, text=True
+        )
+        listed = sorted(Path(parts.stdout.split("'")[1]).glob("*.sources"))
+        own = "\n\n".join(path.read_text() for path in listed)
         first = re.sub(r"(?m)^Suites:.*", f"Suites: {suite}", own.split("\n\n")[0])
         (root / "etc/s.sources").write_text(
             re.sub(r"(?m)^Components:.*", "Components: main contrib non-free", first) + "\n"
@@ -220,6 +224,7 @@ def blocks(text: str) -> Iterator[tuple[int, list[str]]]:
 def rst(text: str) -> list[str]:
     """Paragraphs of reStructuredText; directives other than notes, literal blocks and comments are left out with what they hold."""
     made, hole = [], -1
+    text = re.sub(r"(?m)^.*\n([-=~^\"'`#*+.])\1{3,}[ \t]*$", "\n", text)  # a title without a blank line below it
     for indent, lines in blocks(text):
         if 0 <= hole < indent:
             continue
