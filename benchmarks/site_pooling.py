@@ -73,7 +73,7 @@ def read(path: Path | None) -> Scores:
     domain, made_by = np.array(table["domain"].to_pylist()), np.array(table["generator"].to_pylist())
     named = np.array(table["site"].to_pylist()) if "site" in table.column_names else domain
     site = np.where(machine, np.char.add(np.char.add(domain, "/"), made_by), named)
-    return Scores(logit, machine, domain, site)
+    return Scores(logit, machine, domain, site).only(~np.isnan(logit))
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,20 @@ def both_labels(scores: Scores) -> list[str]:
     return sorted(set(scores.domain[scores.machine]) & set(scores.domain[~scores.machine]))
 
 
-def found(scores: Scores, value: F64, rate: float) -> tuple[float, float, str]:
-    """Machine text above a domain's own threshold: mean over domains with both labels, the worst and its name."""
+def found(scores: Scores, value: F64, rate: float) -> tuple[str, str]:
+    """Machine text above a domain's own threshold: mean over domains with both labels, and the worst of them.
+
+    The interval is a bootstrap over the domains.
+    """
     both, each = both_labels(scores), []
     for domain in both:
         here = scores.domain == domain
         limit = np.quantile(value[here & ~scores.machine], 1 - rate)
         each.append(float((value[here & scores.machine] > limit).mean()))
+    drawn = np.random.default_rng(1).choice(each, (2000, len(each))).mean(1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
     worst = int(np.argmin(each))
-    return float(np.mean(each)), each[worst], both[worst]
+    return f"{np.mean(each):.3f} ({low:.2f} to {high:.2f})", f"{each[worst]:.2f} {both[worst]}"
 
 
 def alarms(scores: Scores, value: F64, limit: float) -> tuple[float, float, str]:
@@ -139,9 +144,9 @@ def curve(scores: Scores, limit: float) -> None:
             mean = np.bincount(world.host, world.scores.logit)[world.host] / size
             ways |= {"prob_pooled": pooled_logit(facts, said), "the site's mean": mean}
         for name, value in ways.items():
-            at = [found(world.scores, value, rate) for rate in (0.01, 0.001)]
-            at.append(alarms(world.scores, value, limit))
-            row(size, name, *(cell for mean, worst, who in at for cell in (f"{mean:.3f}", f"{worst:.2f} {who}")))
+            mean, worst, who = alarms(world.scores, value, limit)
+            at = [cell for rate in (0.01, 0.001) for cell in found(world.scores, value, rate)]
+            row(size, name, *at, f"{mean:.3f}", f"{worst:.2f} {who}")
 
 
 def row(*cells: object) -> None:
@@ -215,14 +220,16 @@ def with_older(scores: Scores, limit: float, size: int = 20, older: int = 30) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path)
-    scores = read(parser.parse_args().scores)
+    parser.add_argument("--point", type=float, help="log-odds of the nominal 1 %% (else the shipped operating point)")
+    args = parser.parse_args()
+    scores = read(args.scores)
     human = scores.only(~scores.machine)
     _, code, counts = np.unique(human.site, return_inverse=True, return_counts=True)
     real = np.flatnonzero(counts >= FEWEST)
     some = np.concatenate([np.flatnonzero(code == i)[:MOST] for i in real])
     print(f"likeness of human texts of one site: {likeness(human.logit[some], code[some]):.3f} ({len(real)} sites)")
-    limit = config()["operating_point"]["cheap"]
-    print(f"nominal 1 %: log-odds {limit:.2f}, the shipped operating point\n")
+    limit = config()["operating_point"]["cheap"] if args.point is None else args.point
+    print(f"nominal 1 %: log-odds {limit:.2f}\n")
     curve(scores, limit)
     mixed(scores, limit)
     with_older(scores, limit)
