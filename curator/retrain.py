@@ -35,6 +35,7 @@ from curator.stages import _detector, ngram
 from curator.stages.ai_text import COLUMNS, PATHS, log_odds, probability
 from curator.stages.embed import head_logits
 from curator.stages.ngram import MIN_WORD_SHARE, MIN_WORDS, ai_text_config, ai_text_tensors
+from curator.style import PREFIX, fold_column
 
 Weights = npt.NDArray[np.float64]
 
@@ -211,6 +212,7 @@ class Made:
     before: Floats | None = None  # raw cheap logit of the detector it started from
     kinds: dict[str, float] | None = None  # false positives on the background's human texts, before and now
     background: Path | None = None
+    others: pa.Table | None = None  # anchors of the background's human texts
 
 
 def train(request: Request) -> dict[str, Any]:
@@ -276,6 +278,7 @@ def expert(texts: Texts, found: Grams, fold: Rows, request: Request) -> Made:
     return Made(
         made, head, {**numbers, "operating_point": raised, "gate": dict(config["gate"])}, texts, found.words,
         logit[:own], encoder, before[:own], {"texts": len(kinds), "before": rates[0], "now": rates[1]}, background,
+        _anchors(label[own:], kinds, np.full(len(kinds), ""), others.words, logit[own:], np.full(len(kinds), np.nan)),
     )  # fmt: skip
 
 
@@ -359,12 +362,14 @@ def _figures(made: Made, request: Request, left_out: dict[str, int], texts: Text
         "unseen": _short_figures(label, odds, point),
         "probe": {
             "typesetting": learn.probe(learn.typesetting(texts.text), texts.label, fold),
+            "folded": learn.probe(learn.typesetting(_folded(texts.text)), texts.label, fold),
             "length": learn.probe(np.array([[len(text)] for text in texts.text], np.float64), texts.label, fold),
         },
     }
     if request.start is not None and made.before is not None and made.kinds is not None:
         config = ai_text_config(request.start)
         figures["background_fpr"] = made.kinds
+        figures["start_sha256"] = config["sha256"]["cheap.safetensors"]
         earlier = log_odds({"cheap": made.before}, config["line"])[0]
         figures["before"] = _short_figures(label, earlier, config["operating_point"]["cheap"])
     figures["warnings"] = _warnings(figures)
@@ -381,12 +386,20 @@ def _short_figures(label: Floats, odds: Floats, point: float) -> dict[str, float
     }
 
 
+def _folded(texts: list[str]) -> list[str]:
+    return [text or "" for text in fold_column(pa.array(texts, pa.large_string()), PREFIX).to_pylist()]
+
+
 def _warnings(figures: dict[str, Any]) -> list[str]:
+    found = figures["probe"]
     said = [
-        f"{name} alone tells human from machine in these texts (AUROC {value:.2f}, over {LEAK}): bring both labels from "
-        "one source and format, or part of what was learnt is how they came"
-        for name, value in figures["probe"].items()
-        if value > LEAK
+        f"{name} alone tells human from machine in these texts (AUROC {found[key]:.2f}, over {LEAK}){but}: bring both labels "
+        "from one source and format, or part of what was learnt is how they came"
+        for key, name, but in (
+            ("typesetting", "typesetting", f"; folded, as the detector reads, {found['folded']:.2f}"),
+            ("length", "length", "; no measure grows with it, but its causes may differ"),
+        )
+        if found[key] > LEAK
     ]
     if figures["unseen"]["fpr"] > 0.02:
         said.append(
@@ -407,7 +420,10 @@ def _write(made: Made, figures: dict[str, Any], out: Path) -> None:
         learn.write_model(folder, made.cheap, made.head, made.numbers)
         (folder / "metrics.toml").write_text(tomli_w.dumps(figures), "utf-8")
         (folder / "card.md").write_text(_card(figures), "utf-8")
-        pq.write_table(_anchors(made), folder / "anchors.parquet", compression="zstd")
+        texts = made.texts
+        own = _anchors(texts.label, texts.domain, texts.generator, made.words, made.logit, made.encoder)
+        rows = pa.concat_tables([own, *([] if made.others is None else [made.others])])
+        pq.write_table(rows, folder / "anchors.parquet", compression="zstd")
         folder.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -417,16 +433,16 @@ def _write(made: Made, figures: dict[str, Any], out: Path) -> None:
         raise
 
 
-def _anchors(made: Made) -> pa.Table:
+def _anchors(label: Floats, domain: Names, generator: Names, words: Floats, logit: Floats, encoder: Floats) -> pa.Table:
     """Scores of texts that were not learnt from, without any text, as the shipped anchors have them."""
     return pa.table(
         {
-            "label": pa.array(np.where(made.texts.label == 1, "synthetic", "human"), pa.string()),
-            "domain": pa.array(made.texts.domain, pa.string()),
-            "generator": pa.array(made.texts.generator, pa.string()),
-            "n_words": pa.array(made.words.astype(np.int32)),
-            "logit_cheap": pa.array(made.logit.astype(np.float32)),
-            "logit_encoder": pa.array(made.encoder.astype(np.float32), mask=np.isnan(made.encoder)),
+            "label": pa.array(np.where(label == 1, "synthetic", "human"), pa.string()),
+            "domain": pa.array(domain, pa.string()),
+            "generator": pa.array(generator, pa.string()),
+            "n_words": pa.array(words.astype(np.int32)),
+            "logit_cheap": pa.array(logit.astype(np.float32)),
+            "logit_encoder": pa.array(encoder.astype(np.float32), mask=np.isnan(encoder)),
         }
     )
 
@@ -446,7 +462,7 @@ def _card(figures: dict[str, Any]) -> str:
             f"Started from: {figures['start']}. Learnt from {counts['human']:,} human and {counts['machine']:,} machine texts.", "",
             "Texts that were not learnt from (cheap path, at the operating point):", "",
             "| | AUROC | found | false positives |", "|---|---|---|---|", *lines, "",
-            f"Typesetting alone: AUROC {figures['probe']['typesetting']:.3f}; length alone: {figures['probe']['length']:.3f}.",
+            f"Typesetting alone: AUROC {figures['probe']['typesetting']:.3f}, folded {figures['probe']['folded']:.3f}; length alone: {figures['probe']['length']:.3f}.",
             "Other texts of yours were not measured: `curator evaluate` does, on labelled texts you bring.",
             *(f"\nWarning: {warning}." for warning in figures["warnings"]), "",
         ]
@@ -545,7 +561,7 @@ def _measured(
         low, high = np.nanquantile(drawn[1:], [0.025, 0.975]) if possible else (None, None)
         made |= {name: drawn[0] if possible else None, f"{name}_low": low, f"{name}_high": high}
     return {
-        name: None if value is None else value if isinstance(value, int) else float(value)
+        name: None if value is None or np.isnan(value) else value if isinstance(value, int) else float(value)
         for name, value in made.items()
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,13 @@ def test_the_folder_holds_what_the_shipped_one_holds(start: Path, made: tuple[Pa
     assert all(point >= 2.0 for point in config["operating_point"].values())
     anchors = pq.read_table(out / "anchors.parquet")
     assert (
-        anchors.num_rows == 2 * N
+        anchors.num_rows == 2 * N + 40
         and "text" not in anchors.schema.names
-        and anchors["logit_encoder"].null_count == 2 * N - 6
+        and anchors["logit_encoder"].null_count == 2 * N - 6 + 40
     )
     assert set(anchors["generator"].to_pylist()) == {"", "new-1"} and "kitchen" not in (out / "card.md").read_text()
     assert tomllib.loads((out / "metrics.toml").read_text())["unseen"] == figures["unseen"]
+    assert figures["start_sha256"] == ai_text_config(str(start))["sha256"]["cheap.safetensors"]
 
 
 def test_the_same_texts_give_the_same_bytes_and_a_folder_in_use_is_refused(
@@ -252,7 +254,8 @@ def test_typesetting_that_tells_the_label_is_warned_of(start: Path, tmp_path: Pa
     asked = request(tmp_path, start)
     parquet(tmp_path / "m.parquet", [text.replace(". ", ".\n\n* ") for text in words.texts("new", N, seed=1)])
     figures = retrain.train(asked)
-    assert figures["probe"]["typesetting"] > 0.9 and any("typesetting" in said for said in figures["warnings"])
+    assert figures["probe"]["typesetting"] > 0.9 > 0.65 > figures["probe"]["folded"]
+    assert any(said.startswith("typesetting alone") for said in figures["warnings"])
 
 
 def test_a_detector_is_measured_as_it_serves(start: Path, made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -266,6 +269,7 @@ def test_a_detector_is_measured_as_it_serves(start: Path, made: tuple[Path, dict
     whole = rows["all", ""]
     assert whole["n_human"] == whole["n_machine"] == 30 and whole["judged"] == pytest.approx(60 / 61)
     assert whole["tpr_at_1"] is None and whole["auroc"] > 0.99
+    assert json.loads(json.dumps(list(rows.values()), allow_nan=False)) == list(rows.values())
     assert all(row["auroc_low"] <= row["auroc"] <= row["auroc_high"] for row in rows.values())
     odds = logits(made[0], texts[:60])
     unsure = (odds > -0.5) & (odds < 3.0)
