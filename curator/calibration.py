@@ -185,19 +185,22 @@ class Strata:
         return made
 
 
-def strata(score: F64, trust: I64, chain: Sequence[I64], top: Cell, least: Sequence[int]) -> Strata:
+def strata(
+    score: F64, trust: I64, chain: Sequence[I64], top: Cell, least: Sequence[int], vouch: Sequence[int] = ()
+) -> Strata:
     """Give every document the finest stratum of its chain that holds enough trusted texts.
 
     score: [docs], nan where not judged.  trust: [docs] 0 for a document that is only judged, more for one known to be human;
     where texts of the highest trust suffice in a stratum, the others are not counted there.
     chain: codes [docs] of ever finer strata, each inside the one before; -1 where a document has none.
     least: how many trusted texts make a stratum one of its own, by position in the chain.
+    vouch: trust from which a text speaks for a whole stratum, by position in the chain; 1 where none is given.
     """
     cells, levels, tiers, examples = [top], [-1], [0], [0]
     place = np.zeros(len(score), np.int64)
     known = np.flatnonzero((trust > 0) & ~np.isnan(score))
     for level, codes in enumerate(chain):
-        inside = known[codes[known] >= 0]
+        inside = known[(codes[known] >= 0) & (trust[known] >= (vouch[level] if vouch else 1))]
         found = np.full(int(codes.max(initial=-1)) + 1, -1, np.int64)
         for code, rows in _groups(codes[inside]):
             rows = _best(inside[rows], trust, least[level])

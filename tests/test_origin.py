@@ -101,10 +101,10 @@ def test_the_strata_add_up_to_what_was_judged() -> None:
     assert mail and all(row["n_trusted"] >= 20 for row in mail)
 
 
-def test_a_source_without_trusted_text_of_its_own_is_told_so() -> None:
+def test_a_source_without_trusted_text_of_its_own_is_judged_by_the_anchors_and_told_so() -> None:
     found = judge(documents(source=["manuals"] * 200 + ["mail"] * 100))
-    row = next(row for row in found.strata.to_pylist() if row["stratum"] == "corpus / en")
-    assert row["n_judged"] == 100 and "other sources' text" in row["warning"]
+    row = next(row for row in found.strata.to_pylist() if row["level"] == "anchors")
+    assert row["n_judged"] == 100 and "shipped anchors" in row["warning"]
 
 
 def test_flags_are_the_stratums_threshold_on_the_logit() -> None:
