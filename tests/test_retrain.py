@@ -111,6 +111,24 @@ def test_the_same_texts_give_the_same_bytes_and_a_folder_in_use_is_refused(
         retrain.train(asked)
 
 
+def test_all_parts_are_learnt_anew(tmp_path: Path) -> None:
+    texts = words.texts("human", 75, seed=2) + words.texts("new", 75, seed=2)
+    home = np.full(150, "home")
+    given = retrain.Texts(texts, np.repeat([0.0, 1.0], 75), home, home, np.arange(150).astype(str))
+    fold = retrain.folds(given)
+    learnt = retrain.from_scratch(given, learn.grams(texts), fold)
+    assert len(learnt.texts) == len(learnt.logit) == (fold == 4).sum() and not np.isnan(learnt.encoder).any()
+    learn.write_model(tmp_path, learnt.cheap, learnt.head, learnt.numbers)
+    for kind in (CheapOrigin, AiText):
+        kind(detector=str(tmp_path)).open()  # what was written is what a run accepts
+    cheap = logits(tmp_path, learnt.texts.text)
+    np.testing.assert_allclose(cheap, learnt.logit, rtol=1e-4, atol=1e-4)
+    assert retrain.auroc(learnt.texts.label, cheap, np.ones(len(cheap))) > 0.99
+    assert retrain.auroc(learnt.texts.label, learnt.encoder, np.ones(len(cheap))) > 0.9
+    config = tomllib.loads((tmp_path / "config.toml").read_text())
+    assert config["line"]["cheap"]["cheap"] > 0 and config["gate"]["low"] <= config["gate"]["high"]
+
+
 def test_experts_add_up(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     retrain.train(request(tmp_path, made[0], share=0.05))
     tensors = load_file(tmp_path / "out/cheap.safetensors")
