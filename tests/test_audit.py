@@ -141,7 +141,19 @@ def rebuilt(root: Path, out: Path, table_rows: int) -> None:
         for name in ("ledger", "mixture", "documents", "run.json", "manifest.json"):
             (out / name).symlink_to(root / name)
     with open_audit(root) as con:
-        names = "runs inputs stages models rules alarms origin dedup shares strata constraints".split()
+        names = [
+            "runs",
+            "inputs",
+            "stages",
+            "models",
+            "rules",
+            "alarms",
+            "origin",
+            "dedup",
+            "shares",
+            "strata",
+            "constraints",
+        ]
         tables = {name: (name, con.sql(f"from {name}").to_arrow_table()) for name in names}
     schema = pq.read_schema(next((root / "ledger").glob("*.parquet")))
     with pytest.MonkeyPatch.context() as patch:
