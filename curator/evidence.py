@@ -166,9 +166,10 @@ MIN_TRUSTED: Final = 5  # documents known to be old from which a site's own leve
 class Sites:
     """How the documents of one site are pooled."""
 
-    # Correlation of two human texts' log-odds on one site, as measured on domains and sites that no training saw
-    # (benchmarks/site_pooling.py prints it: 0.29 over 139 sites, 0.06 between hosts of news): scores of one site err together.
-    likeness: float = 0.3
+    # Correlation of two human texts' log-odds on one site: scores of one site err together. Measured on domains and sites
+    # that no training saw (benchmarks/site_pooling.py prints it): 0.29 over 139 sites with one detector, 0.45 over 32
+    # domains with its successor. The larger is taken: too small a one convicts sites of formal prose for being large.
+    likeness: float = 0.45
     stay: float = 0.8  # how likely a month of a site is like its other months: a belief
     most: float = (
         4.0  # bound of both terms together: a text that says human by more than this is never convicted by its site

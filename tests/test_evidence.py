@@ -245,7 +245,7 @@ def test_a_site_of_formal_prose_is_heard_against_its_own_older_text() -> None:
     known = facts([*formal, *plain], host=[*np.zeros(12, int), *others], date_us=np.tile(dates, 30))
     blind = replace(known, logit=np.where((known.host == 0) & (known.date_us < BEFORE_MODELS), np.nan, known.logit))
     new = slice(6, 12)
-    assert site(terms(blind), new) > 1.0
+    assert site(terms(blind), new) > 0.5
     assert site(terms(known), new) < 0.0
     human = replace(known, logit=np.where(known.date_us < BEFORE_MODELS, -5.0 - 3.0 * (known.host == 0), known.logit))
     level = replace(known, logit=np.where(known.date_us < BEFORE_MODELS, -5.0, known.logit))
@@ -302,5 +302,5 @@ def test_pooling_finds_more_and_flags_fewer_on_real_scores() -> None:
     for rate in (0.01, 0.001):
         found = [(v[of_machine] > np.quantile(v[~of_machine], 1 - rate)).mean() for v in (own, pooled)]
         assert found[1] > found[0] + 0.05
-    assert (pooled[~of_machine] > 2).mean() < (own[~of_machine] > 2).mean()
-    assert (pooled[of_machine] > 2).mean() > (own[of_machine] > 2).mean()
+    assert (pooled[~of_machine] > 0).mean() < (own[~of_machine] > 0).mean()
+    assert (pooled[of_machine] > 0).mean() > (own[of_machine] > 0).mean()
