@@ -1,14 +1,14 @@
 """How far off the synthetic share is, and how often its interval holds, on text that the detector never saw.
 
-python benchmarks/share.py --cache FOLDER [--data ../shared/data] [--draws 200] [--peers 20]
-python benchmarks/share.py --cache FOLDER --anchors models/ai-text/left_out.parquet    what shares rest on, for shipping
+python benchmarks/share.py --cache FOLDER [--data ../shared/data] [--draws 200] [--peers 24]
 
-The cheap path is learnt anew without each group of data sets and without each family of generators (minutes; scores are
-kept in the folder). Each draw is a corpus of 5,000 texts: human texts of one left-out domain and machine texts of that
-domain by a random mixture of its generators, at a known share. Its basis is other data sets, each scored by the
-detector that never saw it, and, where said, up to 300 other human texts of the same domain. Two domains of one data
-set never meet. A share of none is tried on human-only domains too. Texts are drawn with replacement where a
-domain has fewer than needed; domains are few, so that coverage is coarser than the number of draws says.
+The detector is learnt anew without each group of data sets and without each family of generators, by what
+`benchmarks/origin.py` shares with it; the scores, the cheap path's, are kept in the folder. Each draw is a corpus of
+5,000 texts: human texts of one left-out domain and machine texts of that domain by a random mixture of its generators,
+at a known share. Its basis is other data sets, each scored by a detector that never saw it, and, where said, up to 300
+other human texts of the same domain. Two domains of one data set never meet. A share of none is tried on human-only
+domains too. Texts are drawn with replacement where a domain has fewer than needed; domains are few, so that coverage is
+coarser than the number of draws says.
 
 `--peers` also runs QuaPy's ACC, PACC, EMQ and KDEy (pip install QuaPy==0.2.3) on so many draws of each cell.
 """
@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sklearn.base import BaseEstimator
 
@@ -52,42 +51,17 @@ FEWEST = 100  # texts that a domain or family must have of a label
 # --- scores ----------------------------------------------------------------------------------------
 
 
-def scores(data: Path, cache: Path) -> pa.Table:
-    """Scores of every fold, learnt now or read: what it left out, and the held-out groups of what it knew."""
-    import left_out
-    from train import load, usable_rows
-
-    from curator.learn import SEED, calibration_line, cell_weights, cheap_logits, grams, learn_cheap, served
+def scores(data: Path, cache: Path, gathered: Path | None) -> pa.Table:
+    """Scores of every fold as `benchmarks/origin.py` keeps them, learnt by it now where they are not there."""
+    from curator.learn import SEED
 
     folder = cache / f"share-{SEED}"
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "done").is_file():
-        return pa.concat_tables(map(pq.read_table, sorted(folder.glob("*.parquet"))))
-    corpus = load(data)
-    found = grams(corpus.text)
-    usable, part, y = usable_rows(corpus, found), corpus.part, corpus.label
-    shown, first_half = usable & (found.words >= 60), corpus.group % 2 == 0
-    for place, fold in enumerate([left_out.Fold(NOTHING, parts=("no such generator",)), *left_out.folds()]):
-        away, path = fold.away(corpus), folder / f"{place}.parquet"
-        at = np.flatnonzero(shown & ((part == "test") | (away & bool(fold.sets))))
-        if path.is_file() or (fold.name != NOTHING and away[at].sum() < FEWEST):
-            continue
-        keep = usable & ~away & ~(np.isin(corpus.group, corpus.group[away]) & bool(fold.sets))
-        weight = np.zeros(len(corpus))
-        weight[keep] = cell_weights(corpus.domain[keep], y[keep])
-        tune = (part == "tune") & keep
-        train, fuse, check = (np.flatnonzero(rows) for rows in ((part == "train") & keep, tune & first_half, tune & ~first_half))  # fmt: skip
-        raw = cheap_logits(found, served(learn_cheap(found, y, weight, train, fuse)))[:, 2]
-        line = calibration_line(raw[check], y[check], weight[check])
-        columns = {name: getattr(corpus, name)[at].astype(str) for name in ("dataset", "domain", "generator")}
-        columns |= {"left_out": np.full(at.size, fold.name), "kind": np.full(at.size, "set" if fold.sets else "family")}
-        columns |= {"held": away[at], "label": np.where(y[at] == 1, "synthetic", "human"), "group": corpus.group[at]}
-        columns |= {"n_words": found.words[at].astype(np.int32), "logit": (line["slope"] * raw + line["constant"])[at]}
-        pq.write_table(pa.table(columns), path.with_suffix(".tmp"), compression="zstd")
-        path.with_suffix(".tmp").rename(path)
-        print(f"learnt without {fold.name}", file=sys.stderr, flush=True)
-    (folder / "done").touch()
-    return scores(data, cache)
+    if not (folder / "done").is_file():
+        from origin import Bench
+
+        cache.mkdir(parents=True, exist_ok=True)
+        _ = Bench(data, cache, 0, gathered, False).folds
+    return pa.concat_tables(map(pq.read_table, sorted(folder.glob("*.parquet"))))
 
 
 @dataclass(frozen=True)
@@ -135,7 +109,7 @@ class Texts:
         return self.where(chosen)
 
     def anchors(self) -> Anchors:
-        return anchors_of(self.table, self.logit, "texts")
+        return anchors_of(self.table, self.logit)
 
 
 # --- corpora ---------------------------------------------------------------------------------------
@@ -244,8 +218,9 @@ def _known(fold: Texts, machine: Bools, basis: Texts) -> Place:
 def ours(corpora: Sequence[Corpus], known: str) -> list[Share]:
     """Shares of corpora with one basis, one source each.  known: "", "trusted" or "trusted and twins"."""
     found = []
-    for first in range(0, len(corpora), AT_ONCE):
-        part = corpora[first : first + AT_ONCE]
+    at_once = 1 if known == "trusted and twins" else AT_ONCE  # twins are of one corpus
+    for first in range(0, len(corpora), at_once):
+        part = corpora[first : first + at_once]
         parts = [np.concatenate([c.logit, c.trusted]) for c in part]
         if known == "trusted and twins":
             parts = [np.concatenate([p, c.twins]) for p, c in zip(parts, part, strict=True)]
@@ -371,8 +346,11 @@ def setting(places: list[Place], draws: int, known: str, peers: int) -> dict[str
                     found.setdefault("its second", {}).setdefault(share, []).append(other)
         for corpus in corpora:
             _add(found, simple(corpus, known != ""), corpus)
-        for corpus in corpora[:: max(1, draws // peers)][:peers] if peers else []:
+        for corpus in corpora[:peers]:
             _add(found, quapy(corpus, known != ""), corpus)
+            # beside them on the same draws: fewer draws are of fewer mixtures
+            (made,) = ours([corpus], known)
+            _add(found, {"this estimator, QuaPy's draws": made.share or 0.0}, corpus)
     return found
 
 
@@ -402,25 +380,15 @@ def show(title: str, found: dict[str, dict[float, list[Said]]]) -> None:
     sys.stdout.flush()
 
 
-def write_anchors(texts: Texts, path: Path) -> None:
-    """What ships: scores of texts whose data set the detector never saw."""
-    held = texts.where(texts.held & (texts.names("kind") == "set")).thinned(PER_CELL)
-    table = held.table.select(["label", "domain", "generator", "n_words", "logit"])
-    logit = pc.cast(table["logit"], pa.float32())
-    pq.write_table(table.set_column(4, "logit", logit), path, compression="zstd")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--gathered", type=Path, help="dated human prose, as models/ai-text/gather.py writes it")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--peers", type=int, default=0, help="draws of each cell on which QuaPy is asked too")
-    parser.add_argument("--anchors", type=Path, help="write the left-out scores that shares rest on, and stop")
     args = parser.parse_args()
-    texts = Texts(scores(args.data, args.cache))
-    if args.anchors:
-        return write_anchors(texts, args.anchors)
+    texts = Texts(scores(args.data, args.cache, args.gathered))
     print(f"{args.draws} corpora of {SIZE:,} a cell; {prevalence.LEVEL:.0%} intervals")
     dice = np.random.default_rng(0)
     cases = {

@@ -34,6 +34,7 @@ MIN_HOSTS: Final = 10  # fewer hosts do not tell how hosts differ
 MIN_CELL: Final = 15  # texts of one generator in one domain; what has fewer is counted together
 MAX_GROUPS: Final = 50  # sources with a reference of their own
 LEVEL: Final = 0.95
+APART: Final = 0.1  # outside the interval by more, the second estimate is a disagreement: it errs by itself
 
 FITTED: Final = "fitted mixture"
 REFITTED: Final = "refitted prior"
@@ -150,7 +151,10 @@ class Chances:
     def of_own(cls, counts: F64, effective: float, common: F64, edges: I64) -> Chances:
         """Those of text that was measured itself, with two documents' worth of the `common` scores."""
         mean = exceeding(counts * effective / max(counts.sum(), 1.0) + 2 * common, edges)
-        return cls(mean, _spread(mean) / (effective + 2), _wilson(mean, effective + 2))
+        wary = (mean * effective + 2) / (
+            effective + 4
+        )  # none of three hundred is no certainty (Agresti and Coull 1998)
+        return cls(mean, _spread(wary) / (effective + 2), _wilson(mean, effective + 2))
 
 
 def _wilson(chance: F64, n: float) -> F64:
@@ -642,7 +646,7 @@ def _warning(borrowed: float, second: float, low: float, high: float) -> str | N
         found.append(
             "false-positive rate partly from other people's text (shipped anchors): trusted human text of these sources would narrow it"
         )
-    if not low - 0.05 <= second <= high + 0.05:
+    if not low - APART <= second <= high + APART:
         found.append("two estimators disagree: look at documents before relying on this share")
     return "; ".join(found) or None
 

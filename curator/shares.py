@@ -64,30 +64,25 @@ SHARES = pa.schema(
 )
 
 
-def shipped_anchors(gate: str = "uncertain", folder: Path | None = None) -> Anchors | None:
-    """Scores of labelled text that ship with the detector.
+def shipped_anchors(gate: str = "uncertain", path: Path | None = None) -> Anchors | None:
+    """Scores of labelled text that ship with the detector, each by one that never saw its data set.
 
-    `left_out.parquet`, where it is there: texts scored by a detector that never saw their data set, as it never saw the
-    corpus at hand.  Else `anchors.parquet`, held-out texts of sets that it knows, which flatter it.
     gate: which documents the encoder sees in the run; the scores are those of the same two paths.
     """
-    folder = folder or shipped("models") / "ai-text"
-    if (folder / "left_out.parquet").is_file():
-        table = pq.read_table(folder / "left_out.parquet")
-        return anchors_of(table, table["logit"].to_numpy().astype(float), "texts of kinds that the detector never saw")
-    if not (folder / "anchors.parquet").is_file():
+    path = path or shipped("models") / "ai-text" / "anchors.parquet"
+    if not path.is_file():
         return None
-    table = pq.read_table(folder / "anchors.parquet")
+    table = pq.read_table(path)
     config = ai_text_config()
     cheap = table["logit_cheap"].to_numpy().astype(float)
     encoder = pc.fill_null(table["logit_encoder"].cast(pa.float64()), np.nan).to_numpy()
     sent = unsure(cheap, config["gate"]["low"], config["gate"]["high"]) | (gate == "all")
     logit, _ = log_odds({"cheap": cheap, "encoder": np.where(sent, encoder, np.nan)}, config["line"])
     # where the encoder would look in a run, it must have looked here
-    return anchors_of(table, np.where(sent & np.isnan(encoder), np.nan, logit), "held-out texts")
+    return anchors_of(table, np.where(sent & np.isnan(encoder), np.nan, logit))
 
 
-def anchors_of(table: pa.Table, logit: npt.NDArray[np.float64], what: str) -> Anchors:
+def anchors_of(table: pa.Table, logit: npt.NDArray[np.float64]) -> Anchors:
     """Group scores by domain within its set, and by generator within its domain.
 
     table: columns label, domain (`set:domain`) and generator.  logit: [rows] log-odds at prior one half; nan is left out.
@@ -102,7 +97,7 @@ def anchors_of(table: pa.Table, logit: npt.NDArray[np.float64], what: str) -> An
     return Anchors(
         Cells.of(prob[human], domain[human], sets[human]),
         Cells.of(prob[machine], made_by[machine], domain[machine]),
-        f"shipped anchors ({int(human.sum()):,} human {what}, {domains} domains)",
+        f"shipped anchors ({int(human.sum()):,} human texts, {domains} domains)",
     )
 
 

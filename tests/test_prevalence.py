@@ -280,7 +280,7 @@ def test_the_posterior_rises_with_the_prior_and_is_itself_at_one_half(prob: floa
 def test_every_probability_has_a_step_and_steps_rise(prob: float) -> None:
     step = prevalence.binned(np.array([prob, 0.5]))
     assert 0 <= step[0] < BINS and step[1] == BINS // 2
-    assert prob != prob or (step[0] <= step[1]) == (prob < 0.5 + 0.07)
+    assert prob != prob or (step[0] <= step[1]) == (prob < 1 / (1 + np.exp(-prevalence.WIDTH)))
 
 
 def calibrated(n: int, share: float) -> np.ndarray:
