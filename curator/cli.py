@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from curator import __version__, account, shipped, sources, tables
 from curator.audit import ask, open_audit, rows_of
 from curator.cards.command import card_command
+from curator.cli_origin import calibrate_command, evaluate_command, train_group
 from curator.curve import curve_lines
 from curator.engine.local import default_workers
 from curator.errors import CuratorError, InputError
@@ -22,7 +23,7 @@ from curator.ingest import ingest
 from curator.ledger import OUTCOME_DOC
 from curator.progress import Console, Silent
 from curator.readers.columns import Columns
-from curator.recipe import load, with_decontamination, with_encoder
+from curator.recipe import load, with_calibration, with_decontamination, with_encoder
 from curator.report.command import report_command
 from curator.run import Request, filter_corpus, redecide_run
 from curator.schema import doc_of
@@ -109,6 +110,12 @@ def _columns(options: dict[str, Any]) -> Columns:
     metavar="FILE",
     help="Evaluation set (JSON lines, JSON, Parquet, CSV): drop what holds half of one of its items.",
 )
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Scores of text known to be human, from `curator calibrate`: hold the corpus's scores against them.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Worker processes (default: one a core).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -121,6 +128,7 @@ def filter_(
     encoder: str,
     against: tuple[Path, ...],
     decontaminate: tuple[str, ...],
+    calibration: str | None,
     workers: int | None,
     quiet: bool,
     as_json: bool,
@@ -138,7 +146,7 @@ def filter_(
       curator filter crawl.warc.gz --recipe web -o out
     """
     out = out or _default_out(inputs[0], "curated")
-    chosen = with_decontamination(with_encoder(load(recipe), encoder), decontaminate)
+    chosen = with_calibration(with_decontamination(with_encoder(load(recipe), encoder), decontaminate), calibration)
     request = Request(inputs, out, chosen, _columns(options), source, workers, against)
     summary = filter_corpus(request, Silent() if quiet else Console())
     _closing(out, summary, as_json)
@@ -586,3 +594,6 @@ def _first_line(text: str | None) -> str:
 
 main.add_command(report_command)
 main.add_command(card_command)
+main.add_command(calibrate_command)
+main.add_command(train_group)
+main.add_command(evaluate_command)

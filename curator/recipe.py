@@ -302,6 +302,13 @@ def with_encoder(recipe: Recipe, gate: str) -> Recipe:
     return dataclasses.replace(recipe, stages=tuple(stages))
 
 
+def with_calibration(recipe: Recipe, path: str | None) -> Recipe:
+    """The recipe with the trusted text's scores that a file holds, or as it is for none."""
+    if path is None:
+        return recipe
+    return dataclasses.replace(recipe, origin=dataclasses.replace(recipe.origin, calibration=path))
+
+
 def with_decontamination(recipe: Recipe, files: Sequence[str]) -> Recipe:
     """The recipe that also looks for evaluation sets, and drops what holds half of an item unless a rule of its own says otherwise."""
     if not files:

@@ -56,9 +56,15 @@ FLOORS = [
         "ingest",
         "cards",
         "report",
+        "calibration",
+        "evidence",
+        "origin",
+        "calibrate",
+        "learn",
+        "retrain",
     },
     {"run"},
-    {"cli", "loader", "loading", "__main__"},
+    {"cli", "cli_origin", "loader", "loading", "__main__"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
 FILES = sorted((ROOT / "curator").rglob("*.py"))
