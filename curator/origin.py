@@ -201,12 +201,14 @@ class Anchors:
     """Scores of human texts that come with the detector, on the scale of `ai_logit`.  Arrays are [texts]."""
 
     logit: F64
-    weight: F64  # every domain counts alike
+    weight: F64  # every set of texts counts alike, and within it every domain
+    likeness: float = evidence.Sites.likeness  # how far scores of one domain err together
 
 
 def anchors_file(folder: Path) -> Path | None:
-    """Scores of texts whose data set the detector never saw, where it has such; else of held-out texts; None for neither."""
-    return next((folder / name for name in ("left_out.parquet", "anchors.parquet") if (folder / name).is_file()), None)
+    """Scores that come with a detector, of texts whose set it never saw where it is the shipped one; None for none."""
+    path = folder / "anchors.parquet"
+    return path if path.is_file() else None
 
 
 def anchors_identity(stages: Sequence[Stage]) -> str:
@@ -225,11 +227,13 @@ def anchors(stages: Sequence[Stage]) -> Anchors:
         return Anchors(config["operating_point"]["cheap"] + spread, np.ones(len(u)))
     table = pq.read_table(path)
     table = table.filter(pc.equal(table["label"], "human"))
-    logit = table["logit"].to_numpy() if "logit" in table.schema.names else _joined(table, config, gate(stages))
+    logit = _joined(table, config, gate(stages))
     usable = ~np.isnan(logit)
     domain = table["domain"].to_numpy()[usable].astype(str)
-    _, place, count = np.unique(domain, return_inverse=True, return_counts=True)
-    return Anchors(logit[usable], 1.0 / count[place])
+    names, place, count = np.unique(domain, return_inverse=True, return_counts=True)
+    _, of_set, domains = np.unique([n.split(":")[0] for n in names], return_inverse=True, return_counts=True)
+    alike = evidence.likeness(logit[usable], place) if 1 < len(names) < len(place) else evidence.Sites.likeness
+    return Anchors(logit[usable], 1.0 / (count * domains[of_set])[place], alike)
 
 
 def _joined(table: pa.Table, config: Mapping[str, Any], gate_: str) -> F64:
@@ -293,7 +297,9 @@ def judge(
     strata = calibration.strata(score, counted, keys.chain(), top, ENOUGH, VOUCH)
     report = _report(strata, keys, score, n, params)
     columns = _of_text(strata, score, n, report, params.target_fpr)
-    columns |= _of_evidence(_facts(documents, keys, strata.logit(score)[:n], date, centre), params.pool_sites)
+    columns |= _of_evidence(
+        _facts(documents, keys, strata.logit(score)[:n], date, centre), params.pool_sites, known.likeness
+    )
     columns["origin_trusted"] = pa.array(trusted)
     readable = pa.array(~_there(documents["quarantine"]))
     whole = pa.table([pc.if_else(readable, columns[name], None) for name in ORIGIN.names], schema=ORIGIN)
@@ -470,9 +476,9 @@ def earliest(date: I64, centre: I64) -> I64:
     return np.where(found == late, NEVER, found)
 
 
-def _of_evidence(facts: Facts, pool_sites: bool) -> dict[str, pa.Array]:
+def _of_evidence(facts: Facts, pool_sites: bool, likeness: float) -> dict[str, pa.Array]:
     """The columns of all evidence together: each witness, the document, its site."""
-    terms = evidence.terms(facts)
+    terms = evidence.terms(facts, sites=evidence.Sites(likeness=likeness))
     if not pool_sites:
         silent = np.zeros(len(facts.logit))
         terms = dataclasses.replace(terms, site=silent, site_month=silent)

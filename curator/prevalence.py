@@ -458,22 +458,6 @@ def _too_few(judged: int) -> str:
     return f"{judged} judged documents, fewer than {MIN_JUDGED}"
 
 
-def shares(
-    stratum: I64,
-    strata: int,
-    flagged: Bools,
-    judged: Bools,
-    prob: F64,
-    weight: F64,
-    basis: Basis | None,
-    seed: int,
-    selected_from: I64 | None = None,
-) -> list[Share]:
-    """`estimates` for callers that also hand over flags and a seed, of which neither is needed any more."""
-    del flagged, seed
-    return estimates(Documents.of(judged, prob), stratum, strata, weight, basis, selected_from)
-
-
 @dataclass(frozen=True)
 class _Fit:
     """The mixture fitted to every stratum.  Arrays are [strata]."""

@@ -138,6 +138,10 @@ def _check_parts(recipe: Recipe) -> None:
             f"mixture.max_synthetic = {recipe.mixture.max_synthetic:g} needs P(synthetic), which no stage measures; "
             "add the stages ngram, embed, ai_text (and text_stats, language), or set it to 1 for no cap"
         )
+    named = {s.name: str(s.settings()["detector"]) for s in recipe.stages if "detector" in s.settings()}
+    if len(set(named.values())) > 1:
+        told = ", ".join(f"{name} = {value!r}" for name, value in named.items())
+        raise RecipeError(f"stages name different detectors ({told}); set the same in ngram, embed and ai_text")
     minhash = next((stage.settings() for stage in recipe.stages if stage.name == "minhash"), None)
     if minhash and minhash["ngram"] != recipe.dedup.ngram:
         raise RecipeError(

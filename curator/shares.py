@@ -149,7 +149,7 @@ def scopes(judged: Judged, unique: Bools, kept: Bools, included: Bools) -> list[
     ]
 
 
-def table(judged: Judged, asked: Sequence[Scope], found: Evidence, seed: int) -> pa.Table:
+def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
     """Shares of every scope, dimension, stratum and unit."""
     rows: list[dict[str, Any]] = []
     weights = {

@@ -537,8 +537,8 @@ def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
     evidence_ = evidence(judged, _anchors(ctx.recipe))
     rows = np.flatnonzero(kept)
     names, codes = _strata_of(judged, ctx.recipe.mixture.stratum)
-    (upper,) = _upper_shares(evidence_, judged, np.where(kept, 0, -1), 1, 0.5, ctx.recipe.seed)
-    of_stratum = _upper_shares(evidence_, judged, np.where(kept, codes, -1), len(names), upper, ctx.recipe.seed)
+    (upper,) = _upper_shares(evidence_, np.where(kept, 0, -1), 1, 0.5)
+    of_stratum = _upper_shares(evidence_, np.where(kept, codes, -1), len(names), upper)
     alone = judged.prob_pooled if ctx.recipe.mixture.origin == "pooled" else judged.prob_calibrated
     prob = posterior(alone, float(upper))
     q = np.where(np.isnan(prob), of_stratum[codes], prob)
@@ -559,13 +559,9 @@ def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
     )
 
 
-def _upper_shares(
-    found: Evidence, judged: Judged, stratum: curation.I64, strata: int, unknown: float, seed: int
-) -> curation.F64:
+def _upper_shares(found: Evidence, stratum: curation.I64, strata: int, unknown: float) -> curation.F64:
     """The upper end of each stratum's synthetic share; `unknown` where it cannot be told.  # [strata]"""
-    shares_ = prevalence.shares(
-        stratum, strata, found.flagged, found.judged, judged.prob_synthetic, np.ones(len(stratum)), found.basis, seed
-    )
+    shares_ = prevalence.estimates(found.documents, stratum, strata, np.ones(len(stratum)), found.basis)
     return np.array([unknown if share.high is None else share.high for share in shares_])
 
 
@@ -589,9 +585,7 @@ def shares(
 ) -> pa.Table:
     """Human and synthetic share of the input, without its duplicates, of what was kept and of the mixture."""
     unique = (survivor == positions(judged)) & ~held.mask
-    return share_table(
-        judged, scopes(judged, unique, kept, mixed.included), evidence(judged, _anchors(ctx.recipe)), ctx.recipe.seed
-    )
+    return share_table(judged, scopes(judged, unique, kept, mixed.included), evidence(judged, _anchors(ctx.recipe)))
 
 
 def _anchors(recipe: Recipe) -> Anchors | None:

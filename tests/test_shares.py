@@ -66,7 +66,7 @@ def logits(table: pa.Table) -> np.ndarray:
 
 def rows(found: Judged, anchors: Anchors | None, *asked: Scope) -> list[dict[str, Any]]:
     scope = asked or (Scope("input", found.readable),)
-    table = shares.table(found, scope, evidence(found, anchors), 1)
+    table = shares.table(found, scope, evidence(found, anchors))
     assert table.schema == SHARES
     return table.to_pylist()
 

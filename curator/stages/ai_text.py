@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from curator.ids import fingerprint
 from curator.schema import field
+from curator.shipped import shipped
 from curator.stages import Measure, Stage
 from curator.stages.ngram import ai_text_config
 
@@ -101,25 +103,37 @@ class AiText(Stage):
 
     def weights(self) -> dict[str, str]:
         """Hash of the lines that join the paths and of the operating points."""
-        config = ai_text_config(self.detector)
-        return {name: fingerprint(config[name]) for name in ("line", "operating_point")}
+        lines, points = _lines(self.detector)
+        return {"line": fingerprint(lines), "operating_point": fingerprint(points.tolist())}
 
     def open(self) -> Measure:
         """Read the lines and the operating points."""
-        config = ai_text_config(self.detector)
+        lines, points = _lines(self.detector)
         schema, tiers = self.adds, [tier for tier, name in COLUMNS.items() if name in self.needs.names]
 
         def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
-            return _columns(batch, tiers, config, schema)
+            return _columns(batch, tiers, lines, points, schema)
 
         return measure
 
 
-def _columns(batch: pa.RecordBatch, tiers: list[str], config: dict[str, Any], schema: pa.Schema) -> pa.RecordBatch:
-    logit, path = log_odds({tier: _numbers(batch[COLUMNS[tier]]) for tier in tiers}, config["line"])
+def _lines(detector: str) -> tuple[dict[str, Any], Floats]:
+    """The line of each path and its operating point.  # lines; [PATHS]
+
+    The second tier's lines stand with its model; on their scale, log-odds, the encoder's operating point serves them too.
+    """
+    config = ai_text_config(detector)
+    second = tomllib.loads((shipped("models") / "surprisal/config.toml").read_text("utf-8"))
+    points = config["operating_point"]
+    return {**config["line"], **second["joined"]}, np.array([points.get(path, points["encoder"]) for path in PATHS])
+
+
+def _columns(
+    batch: pa.RecordBatch, tiers: list[str], lines: Lines, points: Floats, schema: pa.Schema
+) -> pa.RecordBatch:
+    logit, path = log_odds({tier: _numbers(batch[COLUMNS[tier]]) for tier in tiers}, lines)
     missing = np.isnan(logit)
     known = np.nan_to_num(logit)
-    points = np.array([config["operating_point"].get(name, np.inf) for name in PATHS])
     reasons = abstentions(batch["ai_unfit"].to_pylist(), batch["language"].to_pylist())
     silent = np.array([why is not None for why in reasons], bool) | missing
     return pa.RecordBatch.from_arrays(

@@ -23,6 +23,7 @@ STAGES: Final[dict[str, str]] = {
     "ai_text": "curator.stages.ai_text:AiText",
     "hygiene": "curator.stages.hygiene:Hygiene",
     "traces": "curator.stages.traces:Traces",
+    "surprisal": "curator.stages.surprisal:Surprisal",
     "watermark": "curator.stages.watermark:Watermark",
 }
 

@@ -10,12 +10,12 @@ measures, so a run that was stopped goes on where it was; delete it to choose an
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import os
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +27,11 @@ import pyarrow.parquet as pq
 HERE: Final = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "ai-text"))
 
-from curator import ids  # noqa: E402
 from curator.ids import text_hash  # noqa: E402
-from curator.learn import cell_weights, grams, logistic  # noqa: E402
+from curator.learn import cell_weights, encode, grams, logistic  # noqa: E402
 from curator.stages.ai_text import log_odds  # noqa: E402
-from curator.stages.embed import Embed, folded, unsure  # noqa: E402
-from curator.stages.ngram import CheapOrigin, ai_text_config  # noqa: E402
+from curator.stages.embed import folded, unsure  # noqa: E402
+from curator.stages.ngram import ai_text_config, ai_text_tensors  # noqa: E402
 from curator.stages.surprisal import FEATURES, CausalModel, default_file, features  # noqa: E402
 
 Floats = npt.NDArray[np.float64]
@@ -203,18 +202,6 @@ def judge(line: dict[str, float], x: Floats) -> Floats:
     return np.asarray(x @ np.array([line[name] for name in FEATURES]) + line["constant"], np.float64)
 
 
-def earlier_logits(texts: Sequence[str]) -> tuple[Floats, Floats]:
-    """Logits of the cheap path and of the encoder, by the stages that serve.  # [n], [n]"""
-    column = pa.array(texts, pa.large_string())
-    cheap = CheapOrigin().open()(pa.RecordBatch.from_arrays([column], ["text"]))
-    names = pa.array([ids.doc_id("surprisal", str(row)) for row in range(len(texts))], pa.binary(16))
-    batch = pa.RecordBatch.from_arrays(
-        [names, column, cheap["ai_cheap_logit"], cheap["ai_unfit"]], ["doc_id", "text", "ai_cheap_logit", "ai_unfit"]
-    )
-    encoder = Embed(gate="all").open()(batch)["ai_encoder_logit"]
-    return tuple(a.fill_null(np.nan).to_numpy(zero_copy_only=False) for a in (cheap["ai_cheap_logit"], encoder))  # type: ignore[return-value]
-
-
 def ranked(score: Floats, label: Floats) -> tuple[float, float]:
     """AUROC, and the share of machine text above the score that 1 % of human text reaches."""
     human, machine = np.sort(score[label == 0]), score[label == 1]
@@ -231,7 +218,7 @@ def report(title: str, scores: dict[str, Floats], label: Floats) -> None:
         print(f"  {name:<28} AUROC {area:.3f}  TPR at 1 % FPR {found:.3f}")
 
 
-def study(folder: Path, texts: list[dict[str, Any]], own: list[dict[str, Any]], measure: bool) -> None:
+def study(folder: Path, texts: list[dict[str, Any]], own: list[dict[str, Any]], measure: bool, lesson: Any) -> None:
     """Measure the texts, fit and report the line without and with continuations, and how it joins the other paths."""
     model = CausalModel(default_file(), MAX_TOKENS)
     cache = TokenCache(folder / "tok", model)
@@ -260,40 +247,48 @@ def study(folder: Path, texts: list[dict[str, Any]], own: list[dict[str, Any]], 
     kinds |= {"continuations (white box: flatters)": mine | (label == 0) & ~mine}
     for name, kind in kinds.items():
         report(f"held out, {name}", {k: v[held & kind] for k, v in scores.items()}, label[held & kind])
-    join(rows, judge(line, x), label, weight, domain, part, mine, line)
+    join(rows, judge(line, x), line, lesson)
 
 
-def join(
-    rows: list[dict[str, Any]], surprisal: Floats, label: Floats, weight: Floats, domain: Names, part: Names,
-    mine: Bools, line: dict[str, float],
-) -> None:  # fmt: skip
-    """Fit, on the tune part, lines that join the tiers; report them on the test part; set the gate; write."""
-    at = np.flatnonzero(part != "train")
-    cheap, encoder = earlier_logits([rows[k]["text"] for k in at])
-    label, weight, part, mine, surprisal = label[at], weight[at], part[at], mine[at], surprisal[at]
-    tiers = {"cheap": cheap, "encoder": encoder, "surprisal": surprisal}
-    tune, test = (part == "tune") & ~np.isnan(cheap + encoder), (part == "test") & ~np.isnan(cheap + encoder)
-    scores: dict[str, Floats] = dict(tiers)
+def join(rows: list[dict[str, Any]], surprisal: Floats, line: dict[str, float], lesson: Any) -> None:
+    """Fit lines that join the tiers on unseen scores (each text judged by a detector without its set); set the gate; write."""
+    cheap, encoder, weight, at = unseen_logits(rows, lesson)
+    label = np.array([float(row["label"]) for row in rows])[at]
+    tiers = {"cheap": cheap, "encoder": encoder, "surprisal": surprisal[at]}
+    known = ~np.isnan(cheap + encoder)
     joined: dict[str, dict[str, float]] = {}
     for path, names in JOINED.items():
         both = np.column_stack([tiers[name] for name in names])
-        for kind, use in (("", tune & ~mine), (" + continuations", tune)):
-            found = logistic(both[use], label[use], weight[use])
-            weights = dict(zip((*names, "constant"), map(float, found), strict=True))
-            print(f"tune: {path}{kind}:", {name: round(value, 4) for name, value in weights.items()})
-            if not kind:  # a model's own samples say nothing about how much the tier is worth on others'
-                joined[path] = weights
-            scores[path + kind] = both @ found[:-1] + found[-1]
-    for name, kind in (("all but continuations", ~mine), ("continuations", mine | (label == 0))):
-        report(f"test, {name}", {k: v[test & kind] for k, v in scores.items()}, label[test & kind])
+        found = logistic(both[known], label[known], weight[known])
+        joined[path] = dict(zip((*names, "constant"), map(float, found), strict=True))
+        tiers[f"joined: {path}"] = both @ found[:-1] + found[-1]
+        print(path, {name: round(value, 4) for name, value in joined[path].items()})
+    report("unseen scores", {name: score[known] for name, score in tiers.items()}, label[known])
     config = ai_text_config()
     seen = unsure(cheap, config["gate"]["low"], config["gate"]["high"])
     odds, path = log_odds({"cheap": cheap, "encoder": np.where(seen, encoder, np.nan)}, config["line"])
     away = np.abs(odds - np.where(path > 0, config["operating_point"]["encoder"], config["operating_point"]["cheap"]))
-    order = np.argsort(away[tune])
-    reach = away[tune][order][np.searchsorted(np.cumsum(weight[tune][order]) / weight[tune].sum(), GREY)]
+    order = np.argsort(away[known])
+    reach = away[known][order][np.searchsorted(np.cumsum(weight[known][order]) / weight[known].sum(), GREY)]
     point = config["operating_point"]["encoder"]
     write(line, joined, float(point - reach), float(point + reach))
+
+
+def unseen_logits(rows: list[dict[str, Any]], lesson: Any) -> tuple[Floats, Floats, Floats, Rows]:
+    """Unseen logits of the cheap path and the encoder and the weight of the rows that the corpus holds; which these are."""
+    from train import unseen  # type: ignore[attr-defined]  # models/ai-text/train.py
+
+    keys = [text_hash(text.encode("utf-8", "replace")) for text in lesson.corpus.text[: len(lesson.usable)]]
+    place = {key: row for row, key in enumerate(keys) if lesson.usable[row]}
+    at = np.array([k for k, row in enumerate(rows) if not row["own"] and row["key"] in place])
+    where = np.array([place[rows[k]["key"]] for k in at])
+    moments = encode([lesson.corpus.text[row] for row in where])
+    seen = dataclasses.replace(
+        lesson, rows=np.concatenate([lesson.rows, where]), moments=np.concatenate([lesson.moments, moments])
+    )
+    score = unseen(seen)[where]
+    fusion = ai_text_tensors("cheap.safetensors")["fusion"]
+    return score[:, :2] @ fusion[:2] + fusion[2], score[:, 2], lesson.weight[where], at
 
 
 def write(line: dict[str, float], joined: dict[str, dict[str, float]], low: float, high: float) -> None:
@@ -322,13 +317,14 @@ def main() -> None:
     parser.add_argument("--continuations", type=int, default=192)
     parser.add_argument("--only-kept", action="store_true", help="use the texts measured already, measure none")
     args = parser.parse_args()
-    from train import load  # type: ignore[attr-defined]  # models/ai-text/train.py
+    from train import prepare  # type: ignore[attr-defined]  # models/ai-text/train.py
 
     args.cache.mkdir(parents=True, exist_ok=True)
-    corpus = load(args.data, gathered=args.gathered)
+    lesson = prepare(args.data, args.gathered, args.cache)
+    corpus = lesson.corpus.take(lesson.part != "")
     texts = kept(args.cache / "texts.parquet", lambda: choose(corpus))
     own = kept(args.cache / "continuations.parquet", lambda: continuations(texts, args.continuations))
-    study(args.cache, placed(texts, corpus), placed(own, corpus), not args.only_kept)
+    study(args.cache, placed(texts, corpus), placed(own, corpus), not args.only_kept, lesson)
 
 
 if __name__ == "__main__":
