@@ -97,7 +97,34 @@ def _mixture(recipe: Recipe, judged: Judged, outcome: npt.NDArray[np.uint8]) -> 
 
 
 def disagreements(shares: pa.Table) -> Iterator[Alarm]:
-    """Sources whose declared origin and measured share cannot both be true: declared origin is reported, never trusted."""
+    """Shares that two estimators see differently, and sources whose declared origin and measured share cannot both be true."""
+    yield from _estimators(shares)
+    yield from _declarations(shares)
+
+
+DISAGREE = "two estimators disagree"  # how the warning of a share begins to say so
+
+
+def _estimators(shares: pa.Table) -> Iterator[Alarm]:
+    """One alarm for the corpus, one for every source, in whichever scope it shows first."""
+    by_stratum: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in shares.filter(pc.field("dimension").isin(["all", "source"]) & (pc.field("unit") == "docs")).to_pylist():
+        if DISAGREE in (row.get("warning") or ""):
+            by_stratum.setdefault((row["dimension"], row["stratum"]), []).append(row)
+    for (dimension, stratum), rows in by_stratum.items():
+        first, scopes = rows[0], ", ".join(row["scope"] for row in rows)
+        what, where = ("the corpus", "") if dimension == "all" else (f"source {stratum!r}", " where d.source = '…'")
+        yield Alarm(
+            "estimators_disagree",
+            f"two estimators disagree on the synthetic share of {what} ({scopes}): {first['share']:.0%} ({first['low']:.0%} to "
+            f"{first['high']:.0%}) by {first['method']}, {first['second']:.0%} by {first['second_method']}; rely on neither before you "
+            f'looked: `curator sql OUT "select d.doc_id, prob_calibrated, text[:300] from documents d join texts using (doc_id){where} '
+            'order by random() limit 20"`',
+        )
+
+
+def _declarations(shares: pa.Table) -> Iterator[Alarm]:
+    """Declared origin is reported, never trusted."""
     rows = shares.filter(
         (pc.field("dimension") == "source") & (pc.field("unit") == "docs") & (pc.field("scope") == "input")
     ).to_pylist()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from curator import alarms
+from curator import alarms, prevalence
 from curator.ledger import OUTCOMES
 from curator.recipe import from_dict
 
@@ -77,3 +77,20 @@ def test_a_source_that_declares_what_was_not_measured() -> None:
         ]
     )
     assert [a.message.split("'")[1] for a in alarms.disagreements(table)] == ["laundered", "modest"]
+
+
+def test_two_estimators_that_disagree_are_one_alarm_for_each_stratum() -> None:
+    def row(dimension: str, name: str, scope: str, warning: str | None) -> dict[str, Any]:
+        estimate = {"share": 0.1, "low": 0.05, "high": 0.2, "method": "fitted mixture", "second": 0.6}
+        declared = {"declared_human": 0, "declared_synthetic": 0, "n": 100}
+        named = {"dimension": dimension, "stratum": name, "scope": scope, "unit": "docs", "second_method": "Storey"}
+        return named | estimate | declared | {"warning": warning}
+
+    said = prevalence._warning(0.5, 0.6, 0.05, 0.2)
+    assert said
+    rows = [row("all", "all", "input", None), row("host", "h", "input", said), row("source", "calm", "input", None)]
+    rows += [row("source", "web's", scope, said) for scope in ("input", "kept")]
+    (alarm,) = alarms.disagreements(pa.Table.from_pylist(rows))
+    assert alarm.kind == "estimators_disagree" and "\n" not in alarm.message
+    assert "(input, kept): 10% (5% to 20%) by fitted mixture, 60% by Storey" in alarm.message
+    assert "curator sql OUT" in alarm.message
