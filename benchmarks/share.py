@@ -205,7 +205,11 @@ def known_domains(texts: Texts, dice: np.random.Generator) -> list[Place]:
 def _known(fold: Texts, machine: Bools, basis: Texts) -> Place:
     domain, cell = fold.names("domain"), fold.cell
     people = ~fold.machine
-    names = [n for n in np.unique(domain[people]) if (people & (domain == n)).sum() >= FEWEST]
+    names = [
+        n
+        for n in np.unique(domain[people])
+        if min((people & (domain == n) & of).sum() for of in (fold.first_half, ~fold.first_half)) >= FEWEST // 2
+    ]  # a domain of one package is one group, all of it in one half
     human = [fold.logit[people & (domain == n) & fold.first_half] for n in names]
     trusted = [fold.logit[people & (domain == n) & ~fold.first_half] for n in names]
     made = [fold.logit[machine & (cell == n)] for n in np.unique(cell[machine])]
