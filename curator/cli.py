@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -252,13 +253,17 @@ def _closing(out: Path, summary: dict[str, Any], as_json: bool) -> None:
 def _echo_shares(shares: list[dict[str, Any]]) -> None:
     for share in shares:
         click.echo(f"synthetic share {share['scope']:<8} {_interval(share)}")
+    for warning in dict.fromkeys(share.get("warning") for share in shares):
+        if warning:
+            click.echo(f"note: {tables.shown(warning)}")
 
 
 def _interval(share: dict[str, Any]) -> str:
     judged = f"{share['n_judged']:,} of {share['n']:,} documents judged"
     if share["share"] is None:
         return f"unknown: {share['reason']} ({judged})"
-    return f"{tables.percent(share['share'])} ({tables.percent(share['low'])} to {tables.percent(share['high'])}, 95 %; {share['method']}; {judged})"
+    least = "" if share.get("lower") is None else f"; at least {tables.percent(share['lower'])}"
+    return f"{tables.percent(share['share'])} ({tables.percent(share['low'])} to {tables.percent(share['high'])}, 95 %{least}; {share['method']}; {judged})"
 
 
 @main.command()
@@ -283,7 +288,7 @@ def sql(out: Path, query: str, kind: str, to: Path | None) -> None:
     """Ask the account in SQL; it is opened read-only and can reach no other file.
 
     One question at a time, and only a question: nothing can be written. Tables: documents, sources, clusters,
-    cluster_members, shares, strata, constraints, rules, models, stages, runs, alarms, quarantine, drop_counts;
+    cluster_members, shares, origin, strata, constraints, rules, models, stages, runs, alarms, quarantine, drop_counts;
     views: reasons, verdicts, margins, mixture, texts. Worked queries: docs/queries.md.
 
     \b
@@ -325,7 +330,7 @@ def _emit(text: str, to: Path | None) -> None:
 @OUT
 @click.option(
     "--by",
-    type=click.Choice(["all", "source", "language", "month", "host"]),
+    type=click.Choice(["all", "source", "domain", "host", "language", "month"]),
     default="all",
     show_default=True,
     help="Strata to tell apart.",
@@ -337,7 +342,9 @@ def _emit(text: str, to: Path | None) -> None:
 def shares(out: Path, by: str, unit: str, as_json: bool) -> None:
     """Human and synthetic share of the input, of what was kept and of the mixture, with 95 % intervals.
 
-    A share that cannot be known is empty, with the reason. Declared origin stands beside the measured one.
+    A share that cannot be known is empty, with the reason. "At least" is what the scores of human text alone cannot
+    explain; "second" is another estimator's answer. The last column says which line under the table names the
+    estimators and the human text behind a row. Declared origin stands beside the measured one; --json has all in full.
 
     \b
     Example:
@@ -354,25 +361,75 @@ def shares(out: Path, by: str, unit: str, as_json: bool) -> None:
     if as_json:
         click.echo(tables.as_json(found))
         return
-    click.echo(tables.table([_share_row(row) for row in found]))
-    for warning in sorted({str(row["warning"]) for row in found if row["warning"]}):
-        click.echo(f"note: {warning}")
+    echo_share_rows(found)
 
 
-def _share_row(row: dict[str, Any]) -> dict[str, Any]:
+def echo_share_rows(found: list[dict[str, Any]]) -> None:
+    """Print rows of `shares` in 120 characters and, under them, what they rest on and what to mind."""
+    keys = {ground: i for i, ground in enumerate(dict.fromkeys(map(_ground, found)), 1)}
+    click.echo(_narrowed([_share_row(row, keys[_ground(row)]) for row in found]))
+    _echo_grounds(found, keys)
+
+
+WIDE = 120  # characters of a terminal
+
+
+def _share_row(row: dict[str, Any], key: int) -> dict[str, Any]:
     point, low, high = row["share"], row["low"], row["high"]
     return {
-        "stratum": row["stratum"],
+        "stratum": tables.shown(row["stratum"]),
         "scope": row["scope"],
         "documents": row["n"],
         "judged": row["n_judged"],
         "human": tables.percent(None if point is None else 1 - point),
         "synthetic": tables.percent(point),
-        "95 % interval": "" if low is None else f"{tables.percent(low)} – {tables.percent(high)}",
-        "declared synthetic": row["declared_synthetic"],
-        "declared human": row["declared_human"],
-        "method": row["method"] or row["reason"],
+        "at least": "" if point is None else tables.percent(row["lower"]),
+        "95 % interval": "" if low is None else f"{100 * low:.1f} – {tables.percent(high)}",
+        "second": "" if row["second"] is None else tables.percent(row["second"]),
+        "declared": ", ".join(
+            f"{row[f'declared_{kind}'] / row['n']:.0%} {kind}"
+            for kind in ("human", "synthetic")
+            if row[f"declared_{kind}"]
+        ),
+        "by": f"({key})",
     }
+
+
+def _narrowed(rows: list[dict[str, Any]]) -> str:
+    """The table in WIDE characters: without what nobody declared, and with long strata cut."""
+    if rows and not any(row["declared"] for row in rows):
+        rows = [{k: v for k, v in row.items() if k != "declared"} for row in rows]
+    over = max(map(len, tables.table(rows).splitlines())) - WIDE
+    room = max(16, max((len(row["stratum"]) for row in rows), default=0) - over)
+    cut = [row | {"stratum": row["stratum"][: room - 1] + "…"} if len(row["stratum"]) > room else row for row in rows]
+    return tables.table(cut)
+
+
+def _ground(row: dict[str, Any]) -> tuple[str, str]:
+    """What a row's numbers rest on, and what kind of it: numbers do not tell kinds apart."""
+    if row["share"] is None:
+        return "unknown", re.sub(r"[\d,.]*\d", "#", str(row["reason"]))
+    return f"{row['method']}, second {row['second_method']}", re.sub(r"[\d,.]*\d", "#", str(row["basis"]))
+
+
+def _echo_grounds(found: list[dict[str, Any]], keys: dict[tuple[str, str], int]) -> None:
+    first = {_ground(row): row for row in reversed(found)}
+    for ground, key in list(keys.items())[:GROUNDS]:
+        row = first[ground]
+        basis = row["reason"] if row["share"] is None else f"against {row['basis']}"
+        alike = len({r["reason"] if r["share"] is None else r["basis"] for r in found if _ground(r) == ground}) - 1
+        click.echo(
+            f"({key}) {ground[0]}: {tables.shown(basis)}" + (f" (in others other numbers: {alike})" * bool(alike))
+        )
+    if len(keys) > GROUNDS:
+        click.echo(f"({GROUNDS + 1}) to ({len(keys)}): with --json")
+    for warning in dict.fromkeys(row["warning"] for row in found if row["warning"]):
+        on = list(dict.fromkeys(row["stratum"] for row in found if row["warning"] == warning))
+        named = ", ".join(map(tables.shown, on[:4])) + (f" and {len(on) - 4:,} more" if len(on) > 4 else "")
+        click.echo(f"note on {named}: {tables.shown(warning)}")
+
+
+GROUNDS = 12  # lines under a table
 
 
 @main.command()
@@ -412,6 +469,11 @@ def _echo_explanation(e: account.Explanation) -> None:
             ]
         )
     )
+    if e.evidence:
+        click.echo("\nevidence of origin (log-odds; above 0 for a machine)")
+        click.echo(tables.table(e.evidence))
+    if e.travelling:
+        _section("came with it", e.travelling)
     _section("signals", e.signals)
     _section("verdict and place in the mixture", e.verdict)
     if e.duplicates:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -218,6 +218,13 @@ def test_the_share_stands_with_interval_method_and_denominator(facts: Facts, fin
         rows[0]["high"],
     )
     assert found[0]["cur:documentsJudged"] == rows[0]["n_judged"]
+    for term, name in {
+        "lower": "lower",
+        "basis": "basis",
+        "secondMethod": "second_method",
+        "warning": "warning",
+    }.items():
+        assert found[0].get(f"cur:{term}") == rows[0][name]
     assert ("cur:confidenceLevel" in found[0]) == (rows[0]["share"] is not None)
     assert "cur:method" in found[0] or "cur:reason" in found[0]
 
@@ -291,6 +298,7 @@ def test_code_is_one_code_span_whatever_the_text(text: str) -> None:
 
 
 @given(st.text(alphabet="[]()!<>`*_&:/@.wahtps#|~$\\ \n", max_size=40))
+@settings(deadline=None)
 def test_escaped_text_is_only_text(text: str) -> None:
     tokens = MarkdownIt("commonmark").parseInline(escaped(text))[0].children or []
     assert {token.type for token in tokens} <= {"text", "text_special", "softbreak", "hardbreak"}
@@ -458,7 +466,7 @@ def test_without_a_log_there_is_no_event(crawl: Facts) -> None:
 
 def test_the_models_own_cards_name_their_weak_spots() -> None:
     found = {name: weak_spots((shipped("models") / name / "card.md").read_text()) for name in MODEL_OF_STAGE.values()}
-    assert len(found["ai-text"]) == 5 and all(len(found[name]) == 1 for name in ("language", "quality"))
+    assert len(found["ai-text"]) >= 5 and all(len(found[name]) == 1 for name in ("language", "quality"))
     assert not any("**" in line or "\n" in line for lines in found.values() for line in lines)
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from curator.cli import main
+from curator.cli import echo_share_rows, main
 from tests import corpus
 from tests.conftest import ROOT, Finished
 
@@ -120,7 +120,7 @@ def test_sql_can_only_read_the_account(finished_run: Finished, query: str, fault
     assert not Path("/tmp/leak.csv").exists()
 
 
-@pytest.mark.parametrize("by", ["all", "source", "language", "month", "host"])
+@pytest.mark.parametrize("by", ["all", "source", "domain", "language", "month", "host"])
 def test_shares_by_anything(finished_run: Finished, by: str) -> None:
     result = curator("shares", finished_run.out, "--by", by, "--json")
     rows = json.loads(result.stdout)
@@ -130,8 +130,44 @@ def test_shares_by_anything(finished_run: Finished, by: str) -> None:
         assert row["n_judged"] <= row["n"]
         assert (row["share"] is None) == bool(row["reason"])
         if row["share"] is not None:
-            assert 0 <= row["low"] <= row["share"] <= row["high"] <= 1
-    assert curator("shares", finished_run.out, "--by", by).exit_code == 0
+            assert 0 <= row["low"] <= row["share"] <= row["high"] <= 1 and 0 <= row["lower"] <= row["share"]
+    result = curator("shares", finished_run.out, "--by", by)
+    lines = result.stdout.splitlines()
+    table = lines[: 2 + len(rows)]
+    assert result.exit_code == 0 and max(map(len, table)) <= 120
+    assert {line.split()[-1] for line in table[2:]} == {
+        line.split()[0] for line in lines[len(table) :] if line[0] == "("
+    }
+    for row in rows:
+        for said in (row["warning"], row["basis"] and f"second {row['second_method']}: against"):
+            assert not said or said in result.stdout
+
+
+def test_what_rests_on_shipped_anchors_says_so() -> None:
+    base = dict.fromkeys(
+        ["lower", "share", "low", "high", "second", "method", "second_method", "basis", "reason", "warning"]
+    )
+    base |= {"scope": "input", "n": 1000, "n_judged": 900, "declared_human": 10, "declared_synthetic": 0}
+    known = base | {
+        "lower": 0.1,
+        "share": 0.3,
+        "low": 0.2,
+        "high": 0.4,
+        "second": 0.35,
+        "method": "m",
+        "second_method": "s",
+    }
+    rows = [
+        known | {"stratum": f"a-rather-long-name-of-a-host-{i}.example", "basis": "shipped anchors (8 texts)"}
+        for i in range(6)
+    ]
+    rows = [row | {"warning": "from shipped anchors"} for row in rows]
+    rows += [base | {"stratum": f"small {i}", "reason": f"{i} judged documents, fewer than 30"} for i in range(3)]
+    printed = CliRunner().invoke(click.command()(lambda: echo_share_rows(rows))).output
+    assert max(map(len, printed.splitlines()[:-3])) <= 120 and "a-rather-long-name" in printed and "1% human" in printed
+    assert "(1) m, second s: against shipped anchors (8 texts)\n" in printed
+    assert "(2) unknown: 0 judged documents, fewer than 30 (in others other numbers: 2)\n" in printed
+    assert "-2.example, a-rather-long-name-of-a-host-3.example and 2 more: from shipped anchors\n" in printed
 
 
 def test_explain_by_id_url_and_record(finished_run: Finished) -> None:
@@ -142,6 +178,12 @@ def test_explain_by_id_url_and_record(finished_run: Finished) -> None:
     assert len(json.loads(curator("explain", finished_run.out, "d1", "--json").stdout)) == 2
     text = curator("explain", finished_run.out, "short").stdout
     assert "dropped: a rule fired" in text and "n_words = 4" in text and "FIRED" in text
+    said = curator("explain", finished_run.out, by_url[0]["identity"]["doc_id"]).stdout
+    at = [
+        said.index(part)
+        for part in ("\nrules\n", "\nevidence of origin (log-odds", "prob_document", "prob_pooled", "\nsignals\n")
+    ]
+    assert at == sorted(at) and [e["term"] for e in by_url[0]["evidence"]][-1] == "prob_pooled"
     assert "no document with id, url or record id 'nobody'" in fails("explain", finished_run.out, "nobody")
     assert "no document" in fails("explain", finished_run.out, "x' or '1'='1")
 

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -190,6 +192,55 @@ def test_the_numbers_are_those_of_the_run(html: str, finished_run: Finished) -> 
     assert f"Of {finished_run.rows:,} documents {outcomes['curated']:,} are in the mixture" in html
 
 
+def shown(html: str, caption: str) -> list[list[str]]:
+    """The cells of a table of the page, row by row."""
+    table = html[html.index(f"<caption>{caption}</caption>") :].partition("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+    return [[unescape(re.sub("<[^>]+>", "", cell)) for cell in row] for row in rows]
+
+
+def test_a_share_stands_with_its_bound_its_methods_and_what_to_mind(html: str, finished_run: Finished) -> None:
+    with open_audit(finished_run.out) as con:
+        rows = rows_of(con, queries.WHOLE)
+    assert "“At least” is what the scores of human text alone cannot explain" in html
+    for row, cell in zip(rows, shown(html, "Shares of the whole"), strict=True):
+        assert cell[6] == ("–" if row["share"] is None else cells.share(row["lower"]))
+        assert cell[8:11] == [row["method"] or row["reason"], cells.share(row["second"]), row["second_method"] or ""]
+        assert cell[-1] == "" or cell[-1] in row["warning"]
+    for said in {row[name] for row in rows for name in ("basis", "warning") if row[name]}:
+        assert said in unescape(html)
+
+
+def test_the_operating_point_stands_with_what_it_did_to_text_known_to_be_human(
+    html: str, finished_run: Finished
+) -> None:
+    with open_audit(finished_run.out) as con:
+        (known,) = rows_of(
+            con, "select count(*) as n, count(*) filter (origin_flagged) as k from documents where origin_trusted"
+        )
+        strata = rows_of(con, "from origin order by n_judged desc, stratum limit 20")
+        warnings = rows_of(con, queries.ORIGIN_WARNINGS)
+    found = shown(html, "Operating point as this run applied it, and what it did to text known to be human")
+    assert [row[1] for row in found] == ["1.0 %"] * len(found)
+    assert [sum(int(row[i].replace(",", "")) for row in found) for i in (6, 7)] == [known["n"], known["k"]]
+    assert [row[:2] for row in shown(html, "Trusted human text by stratum")] == [
+        [s["stratum"], s["reference"]] for s in strata
+    ]
+    assert all(unescape(html).count(row["warning"]) >= 3 for row in warnings)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_upper_end_of_a_rate_is_wilsons(flagged: int, more: int) -> None:
+    n, rate = flagged + more, flagged / max(flagged + more, 1)
+    expression = queries.OPERATING.partition("as rate,\n")[2].partition(" as rate_at_most")[0]
+    (found,) = (
+        duckdb.execute(f"select {expression} from (select {rate}::double as rate, {n} as trusted)").fetchone() or ()
+    )
+    if n:  # the rate whose lower normal bound is what was seen
+        assert found == pytest.approx(rate + 1.96 * (found * (1 - found) / n) ** 0.5, abs=1e-4)
+        assert rate <= found <= 1 + 1e-9
+
+
 def test_hostile_text_is_inert(hostile_html: str) -> None:
     page = Page(hostile_html)
     inert(page)
@@ -299,6 +350,10 @@ def test_what_is_unknown_leaves_a_gap_and_not_a_zero() -> None:
         svg = Page(str(draw("f", "shares", ["a", "b", "c"], series)))
         drawn = [v for tag, name, v in svg.attributes if tag == "use" and name == "style" and "--before" in v]
         assert len(drawn) == 2 + 1 and "b" in svg.texts  # the third stands in the legend
+    five = [Series("input", "before", [(0.1, 0.2, 0.3, 0.05, 0.4), None, (0.1, 0.2, 0.3, None, None)])]
+    beside = Page(str(figures.intervals("f", "shares", ["a", "b", "c"], five)))
+    drawn = [v for tag, name, v in beside.attributes if tag == "use" and name == "style" and "--before" in v]
+    assert len(drawn) == 2 + 1 + 2 and "another estimator" in beside.texts  # two points, the legend's, a tick, a mark
     long = figures.over_time("f", "shares", [f"{i:03d}" for i in range(240)], [Series("input", "before", values * 80)])
     assert len([t for t in Page(str(long)).texts if re.fullmatch(r"\d{3}", t)]) == 12
 

@@ -193,11 +193,14 @@ def _synthetic(facts: Facts) -> dict[str, Any]:
 def _share(row: Row) -> Row:
     return {
         "unit": row["unit"],
+        "at_least": row["lower"],
         "share": row["share"],
         "low": row["low"],
         "high": row["high"],
         "confidence_level": LEVEL,
         "method": row["method"],
+        "measured_against": row["basis"],
+        "warning": row["warning"],
         "judged": row["n_judged"],
         "documents": row["n"],
     }

@@ -58,9 +58,13 @@ ACCOUNT: Final[Mapping[str, Query]] = {
         "where outcome = 'duplicate' group by all order by kind"
     ),
     "shares": Query(
-        "select scope, unit, n, n_judged, share, low, high, method, basis, reason, warning, declared_synthetic, "
-        "declared_human from shares where dimension = 'all' order by "
+        "select scope, unit, n, n_judged, lower, share, low, high, method, second, second_method, basis, reason, warning, "
+        "declared_synthetic, declared_human from shares where dimension = 'all' order by "
         "list_position(['input', 'unique', 'kept', 'mixture'], scope), list_position(['docs', 'words', 'bytes'], unit)"
+    ),
+    "origin": Query(
+        "select warning, sum(n_judged)::bigint as documents from origin where level = 'anchors' and warning is not null "
+        "group by warning order by warning"
     ),
     "constraints": Query("select name, target, expected, realised, met from constraints order by name"),
     "alarms": Query("select kind, message from alarms order by kind, message"),

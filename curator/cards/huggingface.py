@@ -152,19 +152,33 @@ def _shares(facts: Facts) -> str:
             row["scope"],
             row["unit"],
             percent(row["share"]),
+            percent(row["lower"]) if row["share"] is not None else "unknown",
             f"{percent(row['low'])} to {percent(row['high'])}" if row["share"] is not None else "unknown",
             f"{row['n_judged']:,} of {row['n']:,}",
             escaped(words.plain(row["method"] or row["reason"] or "")),
+            escaped(f"{percent(row['second'])} ({words.plain(row['second_method'])})") if row["second_method"] else "",
         ]
         for row in facts.rows("shares")
     ]
-    names = ("scope", "unit", "synthetic", f"{words.CONFIDENCE} interval", "judged", "method")
+    names = (
+        "scope",
+        "unit",
+        "synthetic",
+        "at least",
+        f"{words.CONFIDENCE} interval",
+        "judged",
+        "method",
+        "another estimator",
+    )
+    warnings = sorted({words.plain(row["warning"], 400) for row in facts.rows("shares") if row["warning"]})
     basis = sorted({words.plain(row["basis"], 300) for row in facts.rows("shares") if row["basis"]})
     return (
         "Scopes: input is what could be read, unique is without duplicates, kept is what the rules left, mixture is this "
-        "data set. Not counts of flags but estimates that account for the detector's errors.\n\n"
+        "data set. Not counts of flags but estimates that account for the detector's errors; at least so much as stands "
+        "there cannot be explained by the scores of human text.\n\n"
         + _table(names, rows)
         + "".join(f"\n\nFalse positives were measured on: {escaped(one)}." for one in basis)
+        + "".join(f"\n\n**Mind:** {escaped(one)}." for one in warnings)
     )
 
 

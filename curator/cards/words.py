@@ -47,7 +47,8 @@ def share_sentence(row: dict[str, Any] | None, what: str) -> str:
         return f"The synthetic share of {what} is not known: {why}."
     return (
         f"An estimated {percent(row['share'])} of {what} ({row['unit']}) is machine-written "
-        f"({CONFIDENCE} interval {percent(row['low'])} to {percent(row['high'])}, method: {plain(row['method'])}, "
+        f"({CONFIDENCE} interval {percent(row['low'])} to {percent(row['high'])}, at least {percent(row['lower'])} by the "
+        f"scores of human text alone, method: {plain(row['method'])}, "
         f"{row['n_judged']:,} of {row['n']:,} documents judged)."
     )
 
@@ -99,6 +100,7 @@ def limits(facts: Facts) -> list[str]:
     dates = facts.row("dates") or {"documents": 0, "dated": 0}
     undated = dates["documents"] - dates["dated"]
     found = [f"Share of synthetic text: {warning}." for warning in warnings]
+    found += [f"Origin of {r['documents']:,} documents: {plain(r['warning'], 400)}." for r in facts.rows("origin")]
     if undated:
         found.append(f"{undated:,} of {dates['documents']:,} documents of the mixture have no date.")
     if not facts.has_stage("language"):

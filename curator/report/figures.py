@@ -192,9 +192,10 @@ def fractions(name: str, title: str, labels: Sequence[str], series: Sequence[Ser
 
 
 def intervals(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
-    """A dot and its interval a row and series; values are (low, point, high) as fractions, or None for unknown.
+    """A dot and its interval a row and series; values are fractions, or None for unknown.
 
-    The axis ends where the largest interval does.
+    A value is (low, point, high), and what is known beside it: (…, at least, by another estimator), a tick and a
+    hollow mark. The axis ends where the largest interval does.
     """
 
     def draw(axes: Axes) -> None:
@@ -205,14 +206,36 @@ def intervals(name: str, title: str, labels: Sequence[str], series: Sequence[Ser
             y = [i + shift for i, _ in known]
             axes.hlines(y, [v[0] for _, v in known], [v[2] for _, v in known], color=COLOURS[one.colour], linewidth=2.4)
             axes.plot([v[1] for _, v in known], y, "os"[k % 2], color=COLOURS[one.colour], label=one.name, markersize=6)
+            _beside(axes, [v for _, v in known], y, COLOURS[one.colour])
+        beside = any(v is not None and len(v) > 3 for one in series for v in one.values)
+        for mark, what in (("|", "at least, by human scores alone"), ("D", "another estimator")) if beside else ():
+            axes.plot(
+                [], [], mark, color=COLOURS["quiet"], fillstyle="none", label=what, markersize=7, linestyle="none"
+            )
         _rows(axes, labels)
-        top = max([0.05, *(v[2] for one in series for v in one.values if v is not None)])
+        top = max(
+            [0.05, *(max(x for x in v[1:] if x is not None) for one in series for v in one.values if v is not None)]
+        )
         axes.set_xlim(-0.01 * top, min(1.01, 1.06 * top))
         _percent(axes.xaxis, "synthetic share, with the 95 % interval")
-        _legend(axes, len(series))
+        _legend(axes, len(series) + 2 * beside)
 
     said = f"Synthetic shares with their intervals for {len(labels)} rows; the table beside it has every number."
     return _figure(name, title, said, _height(len(labels), len(series) > 1, 0.4), draw)
+
+
+def _beside(axes: Axes, values: Sequence[Any], y: Sequence[float], colour: str) -> None:
+    """What is known beside a point and its interval: a tick for the lower bound, a hollow mark for the other estimate."""
+    for place, mark in ((3, "|"), (4, "D")):
+        there = [(v[place], at) for v, at in zip(values, y, strict=True) if len(v) > place and v[place] is not None]
+        axes.plot(
+            [x for x, _ in there],
+            [at for _, at in there],
+            mark,
+            color=colour,
+            fillstyle="none",
+            markersize=9 if mark == "|" else 5,
+        )
 
 
 def over_time(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:

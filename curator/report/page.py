@@ -186,7 +186,7 @@ def _before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> st
 def _said(row: Mapping[str, Any]) -> str:
     if row["share"] is None:
         return f"an unknown part ({line(row['reason'])})"
-    return f"{share(row['share'])} ({interval(row['low'], row['high'])})"
+    return f"{share(row['share'])} ({interval(row['low'], row['high'])}, at least {share(row['lower'])})"
 
 
 def _outcomes(account: Account) -> Answer:
@@ -301,6 +301,11 @@ def _sources(account: Account) -> Iterator[Block]:
     yield Block("By source", figure=drawn, table=table("Outcomes by source", columns, found.rows), sql=found.sql)
 
 
+def _in_short(warning: str | None) -> str:
+    """A warning without what follows its colons; the note above the table has it in full."""
+    return "; ".join(line(part).partition(":")[0] for part in (warning or "").split("; "))
+
+
 _WHOLE_COLUMNS: Final = [
     Column("Of", lambda row: Cell(SCOPES.get(row["scope"], line(row["scope"])))),
     text_column("Unit", "unit"),
@@ -308,15 +313,19 @@ _WHOLE_COLUMNS: Final = [
     number_column("Judged", "n_judged", count),
     number_column("Human", lambda row: None if row["share"] is None else 1 - row["share"], share),
     number_column("Synthetic", "share", share),
+    number_column("At least", lambda row: None if row["share"] is None else row["lower"], share),
     interval_column("95 % interval", "low", "high"),
-    number_column("By another estimator", "second", share),
     Column("Method, or why unknown", lambda row: Cell(line(row["method"] or row["reason"] or ""))),
+    number_column("By another estimator", "second", share),
+    Column("Which", lambda row: Cell(line(row["second_method"] or ""))),
     number_column("Declared human", "declared_human", count),
     number_column("Declared synthetic", "declared_synthetic", count),
+    Column("Mind", lambda row: Cell(_in_short(row["warning"]))),
 ]
 
 
-_NOTHING: Final = {"low": None, "share": None, "high": None}
+_NOTHING: Final = {"low": None, "share": None, "high": None, "lower": None, "second": None}
+_AT_LEAST: Final = "“At least” is what the scores of human text alone cannot explain (97.5 %), whatever the machine."
 
 
 def _shares(account: Account) -> Iterator[Block]:
@@ -334,22 +343,31 @@ def _shares(account: Account) -> Iterator[Block]:
             Series("of words", "after", _points([words.get(row["scope"], _NOTHING) for row in docs])),
         ],
     )
-    warnings = sorted({line(row[name]) for row in docs for name in ("warning", "basis") if row[name]})
     yield Block(
         "Of the whole",
-        " · ".join(warnings),
+        " ".join([_AT_LEAST, _rests_on(docs)]),
         drawn if any(_points(docs)) else None,
         table("Shares of the whole", _WHOLE_COLUMNS, found.rows),
         found.sql,
     )
-    for dimension, title in (("source", "By source"), ("language", "By language"), ("host", "By host")):
-        yield from _dimension(account, dimension, title)
+    for dimension in ("source", "domain", "host", "language"):
+        yield from _dimension(account, dimension, f"By {dimension}")
     yield from _months(account)
 
 
-def _points(rows: Sequence[Mapping[str, Any]], end: str = "") -> list[tuple[float, float, float] | None]:
-    names = [f"low{end}", f"share{end}", f"high{end}"]
-    return [None if any(row[n] is None for n in names) else (row[names[0]], row[names[1]], row[names[2]]) for row in rows]  # fmt: skip
+def _rests_on(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The human text on whose scores these shares rest, and what to mind, each once."""
+    bases = dict.fromkeys(line(row["basis"]) for row in rows if row["basis"])
+    said = [f"Human scores: {basis}." for basis in list(bases)[:5]]
+    said += ["More of them stand in the table shares."] if len(bases) > 5 else []
+    warnings = dict.fromkeys(line(row[name]) for row in rows for name in ("warning", "warning_after") if row.get(name))
+    return " ".join([*said, *(f"Mind: {warning}." for warning in warnings)])
+
+
+def _points(rows: Sequence[Mapping[str, Any]], end: str = "") -> list[tuple[float | None, ...] | None]:
+    """(low, share, high, at least, by another estimator) of every row; None where there is no share."""
+    names = [f"{name}{end}" for name in ("low", "share", "high", "lower", "second")]
+    return [None if any(row[n] is None for n in names[:3]) else tuple(row[n] for n in names) for row in rows]
 
 
 def _before_after(rows: Sequence[Mapping[str, Any]]) -> list[Series]:
@@ -365,13 +383,23 @@ def _dimension_table(caption: str, heading: str, rows: Sequence[Mapping[str, Any
         number_column("Documents", "documents", count),
         number_column("Judged", "judged", count),
         number_column("Synthetic before", "share_before", share),
+        number_column("At least", "lower_before", share),
         interval_column("95 % interval", "low_before", "high_before"),
+        number_column("Second", "second_before", share),
         number_column("In the mixture", "documents_after", count),
         number_column("Synthetic after", "share_after", share),
+        number_column("At least", "lower_after", share),
         interval_column("95 % interval", "low_after", "high_after"),
-        Column("Why unknown", lambda row: Cell(_why(row))),
+        number_column("Second", "second_after", share),
+        Column("Methods, or why unknown", lambda row: Cell(_how(row))),
+        Column("Mind", lambda row: Cell(_in_short(row["warning"] or row["warning_after"]))),
     ]
     return table(caption, columns, rows)
+
+
+def _how(row: Mapping[str, Any]) -> str:
+    methods = f"{line(row['method'])}; {line(row['second_method'])}" if row["method"] else ""
+    return "; ".join(part for part in (methods, _why(row)) if part)
 
 
 def _why(row: Mapping[str, Any]) -> str:
@@ -397,6 +425,7 @@ def _dimension(account: Account, dimension: str, title: str) -> Iterator[Block]:
         f"The {SHOWN} largest of {strata:,}; for the others: curator shares OUT --by {dimension}." if rest > 0 else ""
     )
     note += " What is unknown stands in the table only." if 0 < len(known) < len(found.rows) else ""
+    note += " " + _rests_on(known)
     made = _dimension_table(f"Synthetic share {title.lower()}", dimension.capitalize(), found.rows)
     yield Block(title, note, drawn if known else None, made, found.sql)
 
@@ -410,7 +439,7 @@ def _months(account: Account) -> Iterator[Block]:
         "shares-month", "Synthetic share by month", [line(row["stratum"]) for row in dated], _before_after(dated)
     )
     made = _dimension_table("Synthetic share by month", "Month", found.rows)
-    yield Block("By month", "", drawn if any(_points(dated, "_before")) else None, made, found.sql)
+    yield Block("By month", _rests_on(found.rows), drawn if any(_points(dated, "_before")) else None, made, found.sql)
 
 
 def _bins(rows: Sequence[Mapping[str, Any]], bins: int, name: str) -> list[int]:
@@ -435,74 +464,146 @@ def _bin_table(caption: str, heading: str, rows: Sequence[Mapping[str, Any]], ed
 
 
 def _detector(account: Account) -> Iterator[Block]:
-    if not account.has("documents", "prob_synthetic", "synthetic", "ai_path"):
+    if not account.has("documents", "prob_synthetic"):
         yield Block(
             note="No detector ran: the recipe has no ai_text stage, so nothing is known of the documents' origin."
         )
         return
-    found, points = account.ask(queries.PROBABILITIES), account.ask(queries.OPERATING)
-    if not found.rows:
-        yield Block(note="The detector judged no document.")
-    else:
-        marks = [
-            (row["lowest_synthetic"], f"judged synthetic from {row['lowest_synthetic']:.3f}, {row['path']} path")
-            for row in points.rows
-            if row["lowest_synthetic"] is not None
-        ]
+    calibrated = account.has("origin", "prob_calibrated", "origin_flagged", "origin_threshold")
+    column = "prob_calibrated" if calibrated else "prob_synthetic"
+    found = account.ask(queries.PROBABILITIES.format(column=column))
+    points = account.ask(queries.OPERATING) if calibrated else Answer("", [])
+    mind = _anchors_warning(account) if calibrated else ""
+    if found.rows:
         drawn = figures.histogram(
             "detector-histogram",
             "P(synthetic) of the judged documents",
             [i / 50 for i in range(51)],
             _overlaid(found.rows, 50),
-            "P(synthetic), calibrated at equal priors",
-            marks,
+            "P(synthetic) from the text alone, calibrated at equal priors",
+            [
+                (
+                    row["lowest_flagged"],
+                    f"lowest flagged: {figures.clipped(line(row['reference']), 24)}",
+                )
+                for row in points.rows
+                if row["lowest_flagged"] is not None
+            ],
         )
         made = _bin_table("P(synthetic) in bins", "P(synthetic)", found.rows, lambda i: f"{i / 50:.2f}")
-        yield Block("Judged documents", "", drawn, made, found.sql)
-    yield from _errors(account, points)
+        yield Block("Judged documents", mind, drawn, made, found.sql)
+    else:
+        yield Block(note="The detector judged no document.")
+    if points.rows:
+        yield from _operating(account, points, mind)
+    yield from _abstained(account)
 
 
-def _errors(account: Account, points: Answer) -> Iterator[Block]:
+def _anchors_warning(account: Account) -> str:
+    """What to mind where the shipped anchors judged documents; empty where none needed them."""
+    rows = account.ask(queries.ORIGIN_WARNINGS).rows
+    return " ".join(f"Mind, for {row['documents']:,} of the documents: {line(row['warning'])}." for row in rows)
+
+
+_CIRCULAR: Final = (
+    "Known human: dated before assistants were open to everybody. Held against its own kind, each of them against the "
+    "others, such text is flagged near the target by construction: the rate is a finding where the reference is other text. "
+    "The last column is what the detector's shipped operating point, which never saw this corpus, flags of it."
+)
+
+
+def _operating(account: Account, points: Answer, mind: str) -> Iterator[Block]:
     columns = [
-        text_column("Path", "path"),
+        text_column("Human text held against", "reference"),
+        number_column("Target", "target_fpr", share),
         number_column("Judged", "judged", count),
-        number_column("Judged synthetic", "synthetic", count),
-        number_column("Highest P judged human", "highest_human", figure),
-        number_column("Lowest P judged synthetic", "lowest_synthetic", figure),
+        number_column("Flagged", "flagged", count),
+        number_column("Highest P unflagged", "highest_unflagged", figure),
+        number_column("Lowest P flagged", "lowest_flagged", figure),
+        number_column("Known human", "trusted", count),
+        number_column("Of these flagged", "trusted_flagged", count),
+        number_column("False-positive rate", "rate", share),
+        number_column("At most (97.5 %)", "rate_at_most", share),
+        number_column("Flagged without calibration", "trusted_shipped", count),
     ]
     yield Block(
-        "Operating point",
-        "The operating point lies between the two last columns.",
-        table=table("Operating point as this run applied it", columns, points.rows),
+        "Operating point and measured error",
+        "A document is flagged where at most the target (origin.target_fpr) of trusted human text of its stratum looks as "
+        f"machine-like. {_CIRCULAR} {mind}",
+        table=table(
+            "Operating point as this run applied it, and what it did to text known to be human", columns, points.rows
+        ),
         sql=points.sql,
     )
-    rates = account.ask(queries.RATES)
-    columns = [text_column("Model", "name"), text_column("What", "what"), text_column("Pinned limits", "figures", LONG)]
+    yield from _strata(account)
+    yield from _declared(account, mind)
+    yield _near_flag(account)
+
+
+def _strata(account: Account) -> Iterator[Block]:
+    found, total = account.ask(queries.ORIGIN), account.ask(queries.ORIGIN_TOTAL).rows[0]
+    columns = [
+        text_column("Stratum", "stratum"),
+        text_column("Human text held against", "reference"),
+        number_column("Trusted texts", "n_trusted", count),
+        number_column("Judged", "n_judged", count),
+        number_column("Flagged", "n_flagged", count),
+        number_column("Flags from log-odds", "threshold_logit", figure),
+        number_column("Expected false positives", "expected_fpr", share),
+        Column("Mind", lambda row: Cell(line(row["warning"] or ""))),
+    ]
+    more = f" The {SHOWN} largest are shown." if total["strata"] > SHOWN else ""
+    note = f"{total['strata']:,} strata judged {total['judged']:,} documents and flagged {total['flagged']:,}.{more}"
     yield Block(
-        "Measured error rates",
-        "What the evaluation of each model pins on texts it was not trained on; its card has every figure. The rates "
-        "here are not those of this corpus.",
-        table=table("Limits of the models' evaluations", columns, rates.rows),
-        sql=rates.sql,
+        "Strata of origin", note, table=table("Trusted human text by stratum", columns, found.rows), sql=found.sql
     )
-    yield from _declared(account)
 
 
-def _declared(account: Account) -> Iterator[Block]:
+def _near_flag(account: Account) -> Block:
+    found = account.ask(queries.NEAR_FLAG)
+    texts = account.texts([row["doc_id"] for row in found.rows])
+    columns = [
+        number_column("human_p", "human_p", figure),
+        number_column("Log-odds over the threshold", "over", figure),
+        number_column("q", "q_synthetic", figure),
+        number_column("P from text", "prob_calibrated", figure),
+        number_column("P from all evidence", "prob_pooled", figure),
+        Column("Flag", lambda row: Cell("flagged" if row["fired"] else "not flagged")),
+        text_column("Outcome", "outcome"),
+        Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])))),
+        text_column("Stratum", "origin_stratum"),
+        text_column("Source", "source"),
+        text_column("URL", "url"),
+    ]
+    note = "The ten documents on either side that lie closest to the threshold of their own stratum: read them before trusting the flag."
+    return Block(
+        "Near the threshold",
+        note,
+        table=table("Documents nearest to the flag", columns, found.rows),
+        sql=found.sql,
+        folded=True,
+    )
+
+
+def _declared(account: Account, mind: str) -> Iterator[Block]:
     found = account.ask(queries.DECLARED)
     if found.rows:
         columns = [
             text_column("Declared origin", "declared_origin"),
             number_column("Judged", "judged", count),
-            number_column("Judged synthetic", "judged_synthetic", count),
+            number_column("Flagged", "flagged", count),
             number_column("Rate", "rate", share),
         ]
         yield Block(
             "Against what the sources declare",
-            "A declaration is a claim: where it and the detector disagree, either may be wrong.",
-            table=table("Judgments by declared origin", columns, found.rows),
+            "A declaration is a claim: where it and the detector disagree, either may be wrong. Where it is true, the rate is "
+            f"one of false positives among the human, of recall among the synthetic. {mind}",
+            table=table("Flags by declared origin", columns, found.rows),
             sql=found.sql,
         )
+
+
+def _abstained(account: Account) -> Iterator[Block]:
     if account.has("documents", "ai_abstain") and (silent := account.ask(queries.ABSTAINED)).rows:
         columns = [text_column("Why", "reason"), number_column("Documents", "documents", count)]
         yield Block("Not judged", table=table("Documents without a judgment", columns, silent.rows), sql=silent.sql)

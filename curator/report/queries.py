@@ -41,7 +41,7 @@ select case when place <= 20 then source else 'others' end as source, count(*) a
 from ranked group by 1, least(place, 21) order by least(place, 21)"""
 
 WHOLE: Final = """\
-select scope, unit, n, n_judged, share, low, high, method, second, reason, warning, basis,
+select scope, unit, n, n_judged, lower, share, low, high, method, second, second_method, reason, warning, basis,
        declared_human, declared_synthetic
 from shares where dimension = 'all'
 order by case unit when 'docs' then 0 when 'words' then 1 else 2 end,
@@ -51,13 +51,22 @@ BY_DIMENSION: Final = """\
 select stratum,
        max(n) filter (scope = 'input') as documents,
        max(n_judged) filter (scope = 'input') as judged,
+       max(lower) filter (scope = 'input') as lower_before,
        max(share) filter (scope = 'input') as share_before,
        max(low) filter (scope = 'input') as low_before,
        max(high) filter (scope = 'input') as high_before,
+       max(second) filter (scope = 'input') as second_before,
+       max(method) filter (scope = 'input') as method,
+       max(second_method) filter (scope = 'input') as second_method,
        coalesce(max(n) filter (scope = 'mixture'), 0) as documents_after,
+       max(lower) filter (scope = 'mixture') as lower_after,
        max(share) filter (scope = 'mixture') as share_after,
        max(low) filter (scope = 'mixture') as low_after,
        max(high) filter (scope = 'mixture') as high_after,
+       max(second) filter (scope = 'mixture') as second_after,
+       max(basis) filter (scope = 'input') as basis,
+       max(warning) filter (scope = 'input') as warning,
+       max(warning) filter (scope = 'mixture') as warning_after,
        max(reason) filter (scope = 'input') as why_unknown,
        max(reason) filter (scope = 'mixture') as why_unknown_after
 from shares where dimension = '{dimension}' and unit = 'docs'
@@ -68,27 +77,55 @@ HOW_MANY: Final = (
 )
 
 PROBABILITIES: Final = """\
-select least(floor(prob_synthetic * 50)::int, 49) as bin,
+select least(floor({column} * 50)::int, 49) as bin,
        count(*) as input, count(*) filter (outcome = 'curated') as mixture
-from documents where prob_synthetic is not null group by bin order by bin"""
+from documents where {column} is not null group by bin order by bin"""
 
+# The upper end is Wilson's (1927), 97.5 % to one side: none of fifty is no certainty.
 OPERATING: Final = """\
-select ai_path as path, count(*) as judged, count(*) filter (synthetic) as synthetic,
-       max(prob_synthetic) filter (not synthetic) as highest_human,
-       min(prob_synthetic) filter (synthetic) as lowest_synthetic
-from documents where prob_synthetic is not null group by ai_path order by ai_path"""
+with told as (
+  select coalesce(reference, 'unknown') as reference, human_p is not null as judged, prob_calibrated, origin_flagged, origin_trusted, synthetic
+  from documents join origin on origin.stratum = origin_stratum)
+select reference, (select regexp_extract(recipe_toml, 'target_fpr = ([0-9.e-]+)', 1)::double from runs) as target_fpr,
+       count(*) as judged, count(*) filter (origin_flagged) as flagged,
+       max(prob_calibrated) filter (not origin_flagged) as highest_unflagged,
+       min(prob_calibrated) filter (origin_flagged) as lowest_flagged,
+       count(*) filter (origin_trusted) as trusted, count(*) filter (origin_trusted and origin_flagged) as trusted_flagged,
+       trusted_flagged / nullif(trusted, 0) as rate,
+       (rate + 1.9208 / trusted + 1.96 * sqrt((rate * (1 - rate) + 0.9604 / trusted) / trusted)) / (1 + 3.8416 / trusted) as rate_at_most,
+       count(*) filter (origin_trusted and synthetic) as trusted_shipped
+from told where judged group by reference order by judged desc, reference"""
+
+ORIGIN: Final = """\
+select stratum, level, reference, n_trusted, n_judged, n_flagged, threshold_logit, expected_fpr, warning
+from origin order by n_judged desc, stratum limit 20"""
+
+ORIGIN_TOTAL: Final = (
+    "select count(*) as strata, sum(n_judged)::bigint as judged, sum(n_flagged)::bigint as flagged from origin"
+)
+
+ORIGIN_WARNINGS: Final = """\
+select warning, sum(n_judged)::bigint as documents from origin where level = 'anchors' and warning is not null
+group by warning order by warning"""
+
+NEAR_FLAG: Final = """\
+with near as (
+  (select 0 as side, * from documents where not origin_flagged and origin_threshold is not null
+   order by ai_logit - origin_threshold desc, doc_id limit 10)
+  union all
+  (select 1 as side, * from documents where origin_flagged order by ai_logit - origin_threshold, doc_id limit 10))
+select human_p, ai_logit - origin_threshold as over, q_synthetic, prob_calibrated, prob_pooled, origin_flagged as fired,
+       origin_stratum, outcome, source, url, doc_id::varchar as doc_id
+from near order by side, ai_logit - origin_threshold, doc_id"""
 
 DECLARED: Final = """\
-select declared_origin, count(*) as judged, count(*) filter (synthetic) as judged_synthetic,
-       count(*) filter (synthetic) / count(*) as rate
-from documents where synthetic is not null and declared_origin is not null
+select declared_origin, count(*) as judged, count(*) filter (origin_flagged) as flagged, flagged / judged as rate
+from documents where origin_flagged is not null and declared_origin is not null
 group by declared_origin order by declared_origin"""
 
 ABSTAINED: Final = """\
 select ai_abstain as reason, count(*) as documents from documents
 where ai_abstain is not null group by ai_abstain order by documents desc, reason"""
-
-RATES: Final = "select name, what, figures from models where name in ('ai-text', 'quality', 'language') order by name"
 
 QUALITY: Final = """\
 select least(floor(quality * 40)::int, 39) as bin,
