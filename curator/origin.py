@@ -49,8 +49,8 @@ VOUCH: Final = (2, 2, 1, 1, 1)
 ANCHORS: Final = "shipped anchors"
 FEW: Final = 100  # dated texts from which a reference can be told not to fit them
 WARNING: Final = (
-    "judged against the shipped anchors, no text of this corpus is known to be human: on kinds of text that they lack the "
-    "real false-positive rate was 0 to 20 % at a nominal 1 %; give trusted text with `curator calibrate --human`"
+    "where no text of a source is known to be human it is judged against the shipped anchors: on kinds of text that they lack "
+    "the real false-positive rate was 0 to 36 % at a nominal 1 %; give trusted text with `curator calibrate --human`"
 )
 
 # Columns of a calibration file: scores of trusted human text and what they are strata of, never a text.
