@@ -289,8 +289,11 @@ def test_mistakes_are_one_clear_line(finished_run: Finished, tmp_path: Path) -> 
 
 def test_text_cannot_move_the_cursor(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"id": ["\x1b[2J\nevil"], "text": [corpus.prose(1)]}), path)
+    pq.write_table(pa.table({"id": ["\x1b[2J\nevil"], "text": [corpus.prose(1)], "note": ["\x1b[1Aup"]}), path)
     (tmp_path / "r.toml").write_text("[stages.exact]\n[stages.text_stats]\n[mixture]\nmax_synthetic = 1.0\n")
     curator("filter", path, "-o", tmp_path / "o", "-r", tmp_path / "r.toml", "-q", "--workers", 1)
     shown = curator("sql", tmp_path / "o", "select record_id from documents").stdout
     assert "\x1b" not in shown and "\\x1b[2J\\nevil" in shown
+    (doc_id,) = json.loads(curator("sql", tmp_path / "o", "select doc_id from documents", "-f", "json").stdout)
+    explained = curator("explain", tmp_path / "o", doc_id["doc_id"]).stdout
+    assert "\x1b" not in explained and "came with it\n  note  \\x1b[1Aup\n" in explained
