@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,14 +112,43 @@ class Evidence:
     basis: Basis | None
 
 
-def evidence(judged: Judged, anchors: Anchors | None) -> Evidence:
-    """Decide once which documents were judged and on what text the share rests."""
+def evidence(judged: Judged, anchors: Anchors | None, given: pa.Table | None = None) -> Evidence:
+    """Decide once which documents were judged and on what text the share rests.  given: a calibration file's scores."""
     was_judged = judged.readable & ~np.isnan(judged.prob_synthetic)
     codes, host = _codes(judged.source), _codes(judged.host)
     names = judged.source.combine_chunks().dictionary.to_pylist()
     documents = Documents.of(was_judged, judged.prob_synthetic, host)
-    basis = prevalence.basis_of(judged.trusted, documents, codes, names, anchors)
+    if given is None:
+        basis = prevalence.basis_of(judged.trusted, documents, codes, names, anchors)
+    else:
+        basis = _given_basis(judged, documents, codes, names, anchors, given)
     return Evidence(was_judged, judged.synthetic, documents, basis)
+
+
+def _given_basis(
+    judged: Judged, documents: Documents, codes: I64, names: list[str], anchors: Anchors | None, given: pa.Table
+) -> Basis | None:
+    """A basis with a calibration file's texts: those of a source for it, all of them for sources without enough of their own."""
+    place = {name: i for i, name in enumerate(names)}
+    source = np.array([place.get(name, -1) for name in given["source"].to_pylist()], np.int64)
+    matched, whole = np.flatnonzero(source >= 0), np.arange(len(source))
+    counts = np.bincount(codes[judged.trusted & documents.judged], minlength=len(names))
+    short = counts + np.bincount(source[matched], minlength=len(names)) < prevalence.MIN_TRUSTED
+    texts = np.concatenate([matched, whole])
+    known = np.ones(len(texts), bool)
+    more = Documents.of(
+        np.concatenate([documents.judged, known]),
+        np.concatenate([judged.prob_synthetic, probability(given["ai_logit"].to_numpy()[texts])]),
+        np.concatenate([documents.host, np.full(len(texts), -1)]),
+    )
+    found = prevalence.basis_of(
+        np.concatenate([judged.trusted & ~short[codes], known]),
+        more,
+        np.concatenate([np.where(short[codes], len(names), codes), source[matched], np.full(len(whole), len(names))]),
+        [*names, "the calibration file"],
+        anchors,
+    )
+    return found and dataclasses.replace(found, group=found.group[: len(codes)])
 
 
 def _codes(column: pa.ChunkedArray) -> I64:

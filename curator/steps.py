@@ -517,7 +517,8 @@ def finish(
 def _headline(shares: pa.Table) -> list[dict[str, Any]]:
     """The corpus-wide share of documents before and after."""
     rows = shares.filter((pc.field("dimension") == "all") & (pc.field("unit") == "docs")).to_pylist()
-    return [{k: row[k] for k in ("scope", "n", "n_judged", "share", "low", "high", "method", "reason")} for row in rows]
+    said = ("scope", "n", "n_judged", "share", "lower", "low", "high", "method", "reason", "warning")
+    return [{name: row[name] for name in said} for row in rows]
 
 
 def _example(judged: Judged, outcome: Codes) -> str:
@@ -534,7 +535,7 @@ def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
     newspaper of people is theirs too), or of all where that cannot be told; one that its source declares synthetic
     counts as synthetic.
     """
-    evidence_ = evidence(judged, _anchors(ctx.recipe))
+    evidence_ = _evidence(ctx.recipe, judged)
     rows = np.flatnonzero(kept)
     names, codes = _strata_of(judged, ctx.recipe.mixture.stratum)
     (upper,) = _upper_shares(evidence_, np.where(kept, 0, -1), 1, 0.5)
@@ -585,7 +586,14 @@ def shares(
 ) -> pa.Table:
     """Human and synthetic share of the input, without its duplicates, of what was kept and of the mixture."""
     unique = (survivor == positions(judged)) & ~held.mask
-    return share_table(judged, scopes(judged, unique, kept, mixed.included), evidence(judged, _anchors(ctx.recipe)))
+    return share_table(judged, scopes(judged, unique, kept, mixed.included), _evidence(ctx.recipe, judged))
+
+
+def _evidence(recipe: Recipe, judged: Judged) -> Evidence:
+    """What shares rest on: the corpus's own trusted text, the calibration file's, the anchors."""
+    path = recipe.origin.calibration if origins.measures_origin(recipe.stages) else ""
+    given = origins.read_calibration(path, recipe.stages) if path else None
+    return evidence(judged, _anchors(recipe), given)
 
 
 def _anchors(recipe: Recipe) -> Anchors | None:

@@ -178,3 +178,21 @@ def test_dimensions_of_many_strata_keep_a_small_table() -> None:
     found = judged(np.full(3_000, 0.1), host=pa.chunked_array([pa.array(names).dictionary_encode()]))
     by = {name: strata for name, strata, _ in dimensions(found)}
     assert len(by["host"]) == shares.LARGEST + 1 and by["host"][-1] == "(700 smaller ones)"
+
+
+def test_a_calibration_file_speaks_for_its_source_and_for_sources_without_text_of_their_own() -> None:
+    """Corpora of two sources, half machine text; the human scores of both lie where no anchor's do."""
+    n, dice = 2_000, np.random.default_rng(3)
+    score = np.where(np.arange(n) % 2 == 0, 7.0, 1.5) + dice.standard_normal(n)
+    source = pa.chunked_array([pa.array((["known"] * 2 + ["other"] * 2) * (n // 4)).dictionary_encode()])
+    given = pa.table({"ai_logit": 1.5 + dice.standard_normal(400), "source": ["known"] * 200 + ["snapshot"] * 200})
+    found = judged(probability(score), source=source)
+    anchors = anchors_of(labelled(), logits(labelled()))
+    plain = evidence(found, anchors).basis
+    helped = evidence(found, anchors, given)
+    assert plain is not None and helped.basis is not None and len(helped.basis.group) == n
+    assert "200 trusted documents of known" in helped.basis.names and any("file" in x for x in helped.basis.names)
+    table = shares.table(found, [Scope("input", found.readable)], helped).to_pylist()
+    for name in ("known", "other"):
+        row = of(table, dimension="source", stratum=name)
+        assert row["low"] <= 0.5 <= row["high"] and abs(row["share"] - 0.5) < 0.06
