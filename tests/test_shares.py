@@ -192,7 +192,11 @@ def test_a_calibration_file_speaks_for_its_source_and_for_sources_without_text_o
     helped = evidence(found, anchors, given)
     assert plain is not None and helped.basis is not None and len(helped.basis.group) == n
     assert "200 trusted documents of known" in helped.basis.names and any("file" in x for x in helped.basis.names)
-    table = shares.table(found, [Scope("input", found.readable)], helped).to_pylist()
+    tables = [
+        shares.table(found, [Scope("input", found.readable)], basis).to_pylist()
+        for basis in (evidence(found, anchors), helped)
+    ]
     for name in ("known", "other"):
-        row = of(table, dimension="source", stratum=name)
-        assert row["low"] <= 0.5 <= row["high"] and abs(row["share"] - 0.5) < 0.06
+        before, after = (of(table, dimension="source", stratum=name) for table in tables)
+        assert after["low"] <= 0.5 <= after["high"] and after["share"] < before["share"]
+        assert after["method"] == "fitted mixture" != before["method"] and after["warning"] is None
