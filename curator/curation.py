@@ -53,6 +53,7 @@ class Judged:
     ai_logit: F64
     human_p: F64  # conformal p-value against trusted human text; nan where not judged
     prob_calibrated: F64  # from the text alone, calibrated in its stratum; nan where not judged
+    prob_document: F64  # and what else the document itself says; nan where nothing speaks
     prob_pooled: F64  # and all other evidence, its site's too; nan where nothing speaks
     origin_threshold: F64  # `ai_logit` from which the document's stratum flags; nan where not judged
     synthetic: Bools  # flagged: human_p at most origin.target_fpr; false where not judged
@@ -76,7 +77,7 @@ class Judged:
         return np.asarray(self.date_us != _NAT)
 
 
-_ORIGIN = ("human_p", "prob_calibrated", "prob_pooled", "origin_threshold")
+_ORIGIN = ("human_p", "prob_calibrated", "prob_document", "prob_pooled", "origin_threshold")
 _WANTED = (
     "doc_id",
     "source",
@@ -90,6 +91,7 @@ _WANTED = (
     "ai_path",
     "human_p",
     "prob_calibrated",
+    "prob_document",
     "prob_pooled",
     "origin_threshold",
     "origin_flagged",

@@ -38,7 +38,8 @@ class MixtureParams:
         silently).
     bins: bins of P(synthetic) a stratum is cut into.
     budget_words: words the mixture may hold at most; 0 for no limit.
-    origin: pooled, or text: whether the site of a document and its other evidence count in its P(synthetic), or its text alone.
+    origin: what counts in a document's P(synthetic): its text alone (text), its own evidence too (document), its site too
+        (pooled: finds more machine text, and convicts more sites of formal prose that nobody vouches for).
     repair: none, or the steps of `curator.repair` that the drawn texts go through, in their order.
     """
 
@@ -47,7 +48,7 @@ class MixtureParams:
     bins: int = 20
     budget_words: int = 0
     stratum: str = "source"
-    origin: str = "pooled"
+    origin: str = "document"
     repair: str | tuple[str, ...] = "none"
     seed: int = 0
 
@@ -57,8 +58,8 @@ class MixtureParams:
             raise RecipeError("max_synthetic and floor are shares between 0 and 1")
         if self.bins < 1 or self.budget_words < 0:
             raise RecipeError("bins is at least 1 and budget_words at least 0")
-        if self.origin not in ("text", "pooled"):
-            raise RecipeError(f"mixture.origin = {self.origin!r} is none of: text, pooled")
+        if self.origin not in ("text", "document", "pooled"):
+            raise RecipeError(f"mixture.origin = {self.origin!r} is none of: text, document, pooled")
         if unknown := [step for step in self.repair_steps if step not in STEPS]:
             raise RecipeError(
                 f"mixture.repair knows no step {unknown[0]!r}; it takes none, or any of {', '.join(STEPS)}"

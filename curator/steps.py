@@ -540,8 +540,8 @@ def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
     names, codes = _strata_of(judged, ctx.recipe.mixture.stratum)
     (upper,) = _upper_shares(evidence_, np.where(kept, 0, -1), 1, 0.5)
     of_stratum = _upper_shares(evidence_, np.where(kept, codes, -1), len(names), upper)
-    alone = judged.prob_pooled if ctx.recipe.mixture.origin == "pooled" else judged.prob_calibrated
-    prob = posterior(alone, float(upper))
+    known = {"text": judged.prob_calibrated, "document": judged.prob_document, "pooled": judged.prob_pooled}
+    prob = posterior(known[ctx.recipe.mixture.origin], float(upper))
     q = np.where(np.isnan(prob), of_stratum[codes], prob)
     q = np.where(pc.fill_null(pc.equal(judged.declared_origin, "synthetic"), False).to_numpy(), 1.0, q)
     drawn = mixture.sample(ctx.recipe.mixture, judged.ids[rows], codes[rows], len(names), q[rows], judged.n_words[rows])
