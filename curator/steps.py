@@ -42,6 +42,7 @@ from curator.shards import aligned_batches, is_done, read_receipt, task_key, wri
 from curator.shares import Evidence, evidence, scopes, shipped_anchors
 from curator.shares import table as share_table
 from curator.stages import Learner, Stage
+from curator.tiers import tiers
 from curator.workspace import Workspace
 
 F32 = npt.NDArray[np.float32]
@@ -497,6 +498,10 @@ def finish(
         "rules": report_tables.rules(judged.rules, judged),
         "alarms": report_tables.alarms(found),
         "origin": report_tables.origin(None if found_origin is None else found_origin.strata),
+        "tiers": (
+            "how often the encoder judged origin otherwise than the cheap path",
+            tiers(ctx.root, curation.shards_of(ctx.root), ctx.recipe.stages),
+        ),
         "dedup": report_tables.dedup({} if clusters is None else clusters.report),
         "shares": report_tables.shares(shares),
         "strata": ("cells of the mixture: what was kept, what was drawn", mixed.strata),

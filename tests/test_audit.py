@@ -19,7 +19,7 @@ from tests.conftest import ROOT, Finished
 
 TABLES = {
     "alarms", "cluster_members", "clusters", "constraints", "dedup", "documents", "drop_counts", "inputs", "margins",
-    "models", "quarantine", "reasons", "rules", "runs", "shares", "sources", "stages", "strata", "verdicts",
+    "models", "quarantine", "reasons", "rules", "runs", "origin", "shares", "sources", "stages", "strata", "tiers", "verdicts",
 }  # fmt: skip
 
 
@@ -149,6 +149,7 @@ def rebuilt(root: Path, out: Path, table_rows: int) -> None:
             "rules",
             "alarms",
             "origin",
+            "tiers",
             "dedup",
             "shares",
             "strata",

@@ -62,6 +62,7 @@ FLOORS = [
         "calibrate",
         "learn",
         "retrain",
+        "tiers",
     },
     {"run"},
     {"cli", "cli_origin", "loader", "loading", "__main__"},
