@@ -653,8 +653,8 @@ def prior_fitted(scores: F64, rounds: int = 200) -> F64:
     return np.asarray(np.clip(share[:, 0], 0.0, 1.0), np.float64)
 
 
-def posterior(prob: F64, share: float) -> F64:
-    """Move probabilities calibrated at prior one half to a prior of `share` (Bayes)."""
+def posterior(prob: F64, share: float | F64) -> F64:
+    """Move probabilities calibrated at prior one half to a prior of `share`, one for all or one each (Bayes)."""
     machine, human = prob * share, (1.0 - prob) * (1.0 - share)
     total = machine + human
     moved: F64 = np.divide(machine, total, out=np.asarray(prob, float).copy(), where=total > 0)

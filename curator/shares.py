@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from curator import prevalence
 from curator.curation import I64, Bools, Judged
 from curator.origin import ORIGIN
-from curator.prevalence import Anchors, Basis, Cells, Documents
+from curator.prevalence import Anchors, Basis, Cells, Documents, Share
 from curator.schema import field
 from curator.shipped import shipped
 from curator.stages.ai_text import log_odds, probability
@@ -29,6 +29,7 @@ DETECTOR: Final = {
     "prob_synthetic", "synthetic", "ai_logit", "ai_cheap_logit", "ai_encoder_logit", "ai_surprisal_logit",
     *(name for name in ORIGIN.names if not name.startswith("odds_") or name.startswith("odds_site")),
 }  # fmt: skip
+MOST: Final = 0.95  # of what was judged must lie in sources whose share can be told for the whole to be their sum
 LARGEST: Final = 200  # strata of one dimension that get a row; the rest are counted together
 
 SHARES = pa.schema(
@@ -194,12 +195,49 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
             declared = {kind: _declared(judged, kind, stratum, len(names)) for kind in ("synthetic", "human")}
             for unit, weight in weights.items():
                 shares = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before)
+                if dimension == "all":
+                    shares = [_by_source(shares[0], judged, scope, found, weight)]
                 rows += [
                     {"scope": scope.name, "dimension": dimension, "stratum": name, "unit": unit, **vars(share)}
                     | {f"declared_{kind}": int(counts[i]) for kind, counts in declared.items()}
                     for i, (name, share) in enumerate(zip(names, shares, strict=True))
                 ]
     return pa.Table.from_pylist(rows, schema=SHARES)
+
+
+def _by_source(whole: Share, judged: Judged, scope: Scope, found: Evidence, weight: npt.NDArray[np.float64]) -> Share:
+    """The whole as the sum of its sources, each against its own reference; `whole` itself where sources cannot be told.
+
+    A mixture thins sources unlike one another and human text differs between them, so one reference for all misleads. Ends
+    of intervals are added as if all sources erred together, which is wider than any other way in which they may err.
+    """
+    names, codes = _largest(judged.source.combine_chunks())
+    stratum = np.where(scope.inside, codes, -1)
+    before = None if scope.selected_from is None else np.where(scope.selected_from, codes, -1)
+    rows = (stratum >= 0) & found.judged
+    mass = np.bincount(stratum[rows], weight[rows], len(names))
+    parts = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before)
+    known = [i for i, part in enumerate(parts) if part.share is not None and mass[i]]
+    told = float(mass[known].sum()) / max(float(mass.sum()), 1e-12)
+    if whole.share is None or len(known) < 2 or told < MOST:
+        return whole
+
+    def total(name: str, unknown: float | None) -> float:
+        of_known = sum(float(mass[i]) * float(getattr(parts[i], name) or 0.0) for i in known) / float(mass[known].sum())
+        return of_known if unknown is None else told * of_known + (1 - told) * unknown
+
+    return dataclasses.replace(
+        whole,
+        share=total("share", None),
+        lower=total("lower", 0.0),
+        low=total("low", 0.0),
+        high=total("high", 1.0),
+        second=total("second", None),
+        method="sum of sources",
+        second_method="sum of sources",
+        basis="; ".join(dict.fromkeys(str(parts[i].basis) for i in known)),
+        warning="; ".join(dict.fromkeys(w for i in known if (w := parts[i].warning))) or None,
+    )
 
 
 def _declared(judged: Judged, kind: str, stratum: I64, strata: int) -> I64:

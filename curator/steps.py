@@ -50,6 +50,7 @@ Inputs = tuple[tuple[Path, tuple[str, ...]], ...]
 Codes = npt.NDArray[np.uint8]  # positions in OUTCOMES
 
 _DOCUMENT = set(DOCUMENTS.names)
+MOST_PRIOR = 0.95  # an upper end of 1 would count what is plainly human as synthetic
 
 
 @dataclass(frozen=True)
@@ -535,10 +536,9 @@ def _example(judged: Judged, outcome: Codes) -> str:
 def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
     """Draw the mixture from what was kept.
 
-    A document counts with its P(synthetic) at the upper end of the kept documents' own share, so that the cap holds
-    when the estimate is off; one that was not judged counts as the upper end of its own stratum (a short notice in a
-    newspaper of people is theirs too), or of all where that cannot be told; one that its source declares synthetic
-    counts as synthetic.
+    A document counts with its P(synthetic) at the upper end of its own stratum's share, or of all where that cannot be
+    told, so that the cap holds when the estimate is off and a newspaper of people does not pay for a chat log; one that
+    was not judged counts as that upper end itself; one that its source declares synthetic counts as synthetic.
     """
     evidence_ = _evidence(ctx.recipe, judged)
     rows = np.flatnonzero(kept)
@@ -546,13 +546,18 @@ def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
     (upper,) = _upper_shares(evidence_, np.where(kept, 0, -1), 1, 0.5)
     of_stratum = _upper_shares(evidence_, np.where(kept, codes, -1), len(names), upper)
     known = {"text": judged.prob_calibrated, "document": judged.prob_document, "pooled": judged.prob_pooled}
-    prob = posterior(known[ctx.recipe.mixture.origin], float(upper))
+    prob = posterior(known[ctx.recipe.mixture.origin], np.minimum(of_stratum, MOST_PRIOR)[codes])
     q = np.where(np.isnan(prob), of_stratum[codes], prob)
     q = np.where(pc.fill_null(pc.equal(judged.declared_origin, "synthetic"), False).to_numpy(), 1.0, q)
     drawn = mixture.sample(ctx.recipe.mixture, judged.ids[rows], codes[rows], len(names), q[rows], judged.n_words[rows])
     strata = [{"stratum": name, **row} for name, row in zip(names, drawn.strata, strict=True) if row["kept"]]
     constraints = [
-        {**row, "upper_share": float(upper), "unjudged": int(np.isnan(prob[rows]).sum())} for row in drawn.constraints
+        {
+            **row,
+            "upper_share": float(of_stratum[codes[rows]].mean()) if len(rows) else 0.0,
+            "unjudged": int(np.isnan(prob[rows]).sum()),
+        }
+        for row in drawn.constraints
     ]
     return Mixed(
         stratum=pa.array(names, pa.string()),

@@ -200,3 +200,21 @@ def test_a_calibration_file_speaks_for_its_source_and_for_sources_without_text_o
         before, after = (of(table, dimension="source", stratum=name) for table in tables)
         assert after["low"] <= 0.5 <= after["high"] and after["share"] < before["share"]
         assert after["method"] == "fitted mixture" != before["method"] and after["warning"] is None
+
+
+def test_the_whole_is_the_sum_of_its_sources_where_these_can_be_told() -> None:
+    n, dice = 2_000, np.random.default_rng(4)
+    score = np.where(np.arange(n) < 600, 6.0, -6.0) + dice.standard_normal(n)
+    names = ["machine"] * 600 + ["people"] * 1_400
+    source = pa.chunked_array([pa.array(names).dictionary_encode()])
+    anchors = anchors_of(labelled(), logits(labelled()))
+    made = rows(judged(probability(score), source=source), anchors)
+    whole, machine, people = (
+        of(made, dimension=d, stratum=x) for d, x in (("all", "all"), ("source", "machine"), ("source", "people"))
+    )
+    for name in ("share", "lower", "low", "high"):
+        assert whole[name] == pytest.approx(0.3 * machine[name] + 0.7 * people[name])
+    assert whole["method"] == "sum of sources" and whole["low"] <= 0.3 <= whole["high"]
+    few = ["rare"] * 20 + ["people"] * 1_980  # too few to be told, but hardly any
+    other = rows(judged(probability(score), source=pa.chunked_array([pa.array(few).dictionary_encode()])), anchors)
+    assert of(other, dimension="all")["method"] != "sum of sources"
