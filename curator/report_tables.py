@@ -111,7 +111,7 @@ CONSTRAINTS = pa.schema(
         field(
             "upper_share",
             pa.float64(),
-            "upper end of the kept documents' synthetic share, at which P(synthetic) counts",
+            "upper ends of the synthetic share of the kept documents' strata, on average: at these P(synthetic) counts",
         ),
         field(
             "unjudged",
