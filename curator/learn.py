@@ -416,23 +416,29 @@ def near_groups(texts: list[str], group: Rows) -> Rows:
     One run in 16 is looked at, chosen by hash: a phrase that two texts share by chance rarely joins them.  Runs that
     more than eight texts share are boilerplate; exact copies must have been dropped before.
     """
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     table = tables()
     data, offsets = utf8(pa.array(texts, pa.large_string()))
     owner, values = np.empty(data.size + 8, np.int64), np.empty(data.size + 8, np.uint64)
     total = _sampled_shingles(data, offsets, table.fold, table.lower, table.kind, owner, values)
     runs = np.unique(np.stack([owner[:total].astype(np.uint64), values[:total]], 1), axis=0)
-    _, place, count = np.unique(runs[:, 1], return_inverse=True, return_counts=True)
-    usable = (count[place] > 1) & (count[place] <= 8)
     _, codes = np.unique(group, return_inverse=True)
-    columns = place[usable] + codes.max(initial=0) + 1
-    size = int(max(columns.max(initial=0), codes.max(initial=0))) + 1
-    links = coo_matrix(
-        (np.ones(int(usable.sum()), np.int8), (codes[runs[usable, 0].astype(np.int64)], columns)), shape=(size, size)
-    )
-    _, merged = np.unique(connected_components(links, directed=False)[1][codes], return_inverse=True)
+    return joined_groups(codes, codes[runs[:, 0].astype(np.int64)], runs[:, 1])
+
+
+def joined_groups(group: Rows, owner: Rows, runs: npt.NDArray[np.uint64]) -> Rows:
+    """Join groups that share a run, unless more than eight texts share it: that is boilerplate.  # [n]
+
+    group: [n] codes.  owner: [runs] the group of the text that each run is of; runs: [runs], each once a text.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    _, place, count = np.unique(runs, return_inverse=True, return_counts=True)
+    usable = (count[place] > 1) & (count[place] <= 8)
+    columns = place[usable] + group.max(initial=0) + 1
+    size = int(max(columns.max(initial=0), group.max(initial=0))) + 1
+    links = coo_matrix((np.ones(int(usable.sum()), np.int8), (owner[usable], columns)), shape=(size, size))
+    _, merged = np.unique(connected_components(links, directed=False)[1][group], return_inverse=True)
     return np.asarray(merged, np.int64)
 
 

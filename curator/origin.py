@@ -227,7 +227,7 @@ def anchors(stages: Sequence[Stage]) -> Anchors:
         return Anchors(config["operating_point"]["cheap"] + spread, np.ones(len(u)))
     table = pq.read_table(path)
     table = table.filter(pc.equal(table["label"], "human"))
-    logit = _joined(table, config, gate(stages))
+    logit = joined(table, config, gate(stages))
     usable = ~np.isnan(logit)
     domain = table["domain"].to_numpy()[usable].astype(str)
     names, place, count = np.unique(domain, return_inverse=True, return_counts=True)
@@ -236,7 +236,7 @@ def anchors(stages: Sequence[Stage]) -> Anchors:
     return Anchors(logit[usable], 1.0 / (count * domains[of_set])[place], alike)
 
 
-def _joined(table: pa.Table, config: Mapping[str, Any], gate_: str) -> F64:
+def joined(table: pa.Table, config: Mapping[str, Any], gate_: str) -> F64:
     """Log-odds of the tiers' logits; nan where the encoder would look in a run and did not here.  # [texts]"""
     cheap = table["logit_cheap"].to_numpy().astype(np.float64)
     encoder = _floats(table["logit_encoder"])

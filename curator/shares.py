@@ -16,12 +16,11 @@ import pyarrow.parquet as pq
 
 from curator import prevalence
 from curator.curation import I64, Bools, Judged
-from curator.origin import ORIGIN
+from curator.origin import ORIGIN, joined
 from curator.prevalence import Anchors, Basis, Cells, Documents, Share
 from curator.schema import field
 from curator.shipped import shipped
-from curator.stages.ai_text import log_odds, probability
-from curator.stages.embed import unsure
+from curator.stages.ai_text import probability
 from curator.stages.ngram import ai_text_config
 from curator.web import domain_of
 
@@ -75,13 +74,7 @@ def shipped_anchors(gate: str = "uncertain", path: Path | None = None) -> Anchor
     if not path.is_file():
         return None
     table = pq.read_table(path)
-    config = ai_text_config()
-    cheap = table["logit_cheap"].to_numpy().astype(float)
-    encoder = pc.fill_null(table["logit_encoder"].cast(pa.float64()), np.nan).to_numpy()
-    sent = unsure(cheap, config["gate"]["low"], config["gate"]["high"]) | (gate == "all")
-    logit, _ = log_odds({"cheap": cheap, "encoder": np.where(sent, encoder, np.nan)}, config["line"])
-    # where the encoder would look in a run, it must have looked here
-    return anchors_of(table, np.where(sent & np.isnan(encoder), np.nan, logit))
+    return anchors_of(table, joined(table, ai_text_config(), gate))
 
 
 def anchors_of(table: pa.Table, logit: npt.NDArray[np.float64]) -> Anchors:

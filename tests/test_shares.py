@@ -20,7 +20,8 @@ from curator.decide import Rule
 from curator.prevalence import Anchors
 from curator.shares import SHARES, Scope, anchors_of, dimensions, evidence, scopes, shipped_anchors
 from curator.shipped import shipped
-from curator.stages.ai_text import probability
+from curator.stages.ai_text import log_odds, probability
+from curator.stages.ngram import ai_text_config
 
 OLD = ("news_2016_2017:news", "blog_18f:gov_tech_blog", "reuters21578:newswire")
 SHIPPED = shipped("models") / "ai-text"
@@ -59,8 +60,8 @@ def without(names: tuple[str, ...]) -> Anchors:
 
 
 def logits(table: pa.Table) -> np.ndarray:
-    line = shares.ai_text_config()["line"]
-    found, _ = shares.log_odds({"cheap": table["logit_cheap"].to_numpy().astype(float)}, line)
+    line = ai_text_config()["line"]
+    found, _ = log_odds({"cheap": table["logit_cheap"].to_numpy().astype(float)}, line)
     return found
 
 

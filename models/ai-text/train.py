@@ -22,8 +22,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from curator import learn
 from curator.kernels import kernel
@@ -264,16 +262,8 @@ def _merge_groups(group: npt.NDArray[np.int64], shingled: list[npt.NDArray[np.ui
     One shingle in 16 is looked at, so a phrase that two texts share by chance rarely joins them, and a copy always does.
     """
     sampled = [found[found % np.uint64(16) == 0] for found in shingled]
-    values = np.concatenate(sampled)
     owner = np.repeat(group, [found.size for found in sampled])
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    usable = (count[place] > 1) & (count[place] <= 8)  # what more texts share is boilerplate
-    columns = place[usable] + group.max() + 1
-    size = int(max(columns.max(initial=0), group.max())) + 1
-    graph = coo_matrix((np.ones(usable.sum(), np.int8), (owner[usable], columns)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    _, merged = np.unique(component[group], return_inverse=True)
-    return merged.astype(np.int64)
+    return learn.joined_groups(group, owner, np.concatenate(sampled))
 
 
 def weights(corpus: Corpus) -> Floats:
