@@ -28,7 +28,7 @@ from curator.evidence import NEVER, TERM_NAMES, Facts
 from curator.ids import file_sha256, fingerprint
 from curator.schema import field
 from curator.stages import Stage
-from curator.stages._detector import folder as detector_folder
+from curator.stages._detector import folder
 from curator.stages.ai_text import log_odds
 from curator.stages.embed import unsure
 from curator.stages.ngram import ai_text_config
@@ -49,8 +49,8 @@ VOUCH: Final = (2, 2, 1, 1, 1)
 ANCHORS: Final = "shipped anchors"
 FEW: Final = 100  # dated texts from which a reference can be told not to fit them
 WARNING: Final = (
-    "where no text of a source is known to be human it is judged against the shipped anchors: on kinds of text that they lack "
-    "the real false-positive rate was 0 to 36 % at a nominal 1 %; give trusted text with `curator calibrate --human`"
+    "where no text of a source is known to be human it is judged against the detector's anchors: on kinds of text that the "
+    "shipped ones lack the real false-positive rate was 0 to 36 % at a nominal 1 %; give trusted text with `curator calibrate --human`"
 )
 
 # Columns of a calibration file: scores of trusted human text and what they are strata of, never a text.
@@ -203,28 +203,29 @@ class Anchors:
     logit: F64
     weight: F64  # every set of texts counts alike, and within it every domain
     likeness: float = evidence.Sites.likeness  # how far scores of one domain err together
+    name: str = ANCHORS  # whose they are
 
 
-def anchors_file(folder: Path) -> Path | None:
+def anchors_file(detector: str) -> Path | None:
     """Scores that come with a detector, of texts whose set it never saw where it is the shipped one; None for none."""
-    path = folder / "anchors.parquet"
+    path = folder(detector) / "anchors.parquet"
     return path if path.is_file() else None
 
 
 def anchors_identity(stages: Sequence[Stage]) -> str:
     """What the anchors' scores in this run depend on."""
-    path = anchors_file(_folder(stages))
+    path = anchors_file(detector_of(stages))
     return fingerprint([path and file_sha256(path), gate(stages), detector(stages)])
 
 
 def anchors(stages: Sequence[Stage]) -> Anchors:
     """The human scores that come with the stages' detector, joined as the run joins them."""
-    path = anchors_file(_folder(stages))
-    config = ai_text_config(_detector_of(stages))
+    path = anchors_file(detector_of(stages))
+    config, named = ai_text_config(detector_of(stages)), anchors_name(detector_of(stages))
     if path is None:  # a distribution whose operating point is where the detector says: a logistic one
         u = (np.arange(calibration.POINTS) + 0.5) / calibration.POINTS
         spread = np.log(u / (1 - u)) - np.log(0.99 / 0.01)
-        return Anchors(config["operating_point"]["cheap"] + spread, np.ones(len(u)))
+        return Anchors(config["operating_point"]["cheap"] + spread, np.ones(len(u)), name=named)
     table = pq.read_table(path)
     table = table.filter(pc.equal(table["label"], "human"))
     logit = joined(table, config, gate(stages))
@@ -233,29 +234,31 @@ def anchors(stages: Sequence[Stage]) -> Anchors:
     names, place, count = np.unique(domain, return_inverse=True, return_counts=True)
     _, of_set, domains = np.unique([n.split(":")[0] for n in names], return_inverse=True, return_counts=True)
     alike = evidence.likeness(logit[usable], place) if 1 < len(names) < len(place) else evidence.Sites.likeness
-    return Anchors(logit[usable], 1.0 / (count * domains[of_set])[place], alike)
+    return Anchors(logit[usable], 1.0 / (count * domains[of_set])[place], alike, named)
+
+
+def anchors_name(detector: str) -> str:
+    """What tables call a detector's anchors."""
+    return ANCHORS if detector == "default" else f"anchors of {Path(detector).name}"
 
 
 def joined(table: pa.Table, config: Mapping[str, Any], gate_: str) -> F64:
     """Log-odds of the tiers' logits; nan where the encoder would look in a run and did not here.  # [texts]"""
     cheap = table["logit_cheap"].to_numpy().astype(np.float64)
     encoder = _floats(table["logit_encoder"])
-    sent = unsure(cheap, config["gate"]["low"], config["gate"]["high"]) | (gate_ == "all")
+    sent = (unsure(cheap, config["gate"]["low"], config["gate"]["high"]) & (gate_ != "none")) | (gate_ == "all")
     logit, _ = log_odds({"cheap": cheap, "encoder": np.where(sent, encoder, np.nan)}, config["line"])
     return np.where(sent & np.isnan(encoder), np.nan, logit)
 
 
 def gate(stages: Sequence[Stage]) -> str:
-    """Which documents the encoder sees: it joins the score, so the anchors' scores are joined the same way."""
-    return next((str(stage.settings()["gate"]) for stage in stages if stage.name == "embed"), "uncertain")
+    """Which documents the encoder sees, "none" without one: the anchors' scores are joined as the documents' are."""
+    return next((str(stage.settings()["gate"]) for stage in stages if stage.name == "embed"), "none")
 
 
-def _detector_of(stages: Sequence[Stage]) -> str:
+def detector_of(stages: Sequence[Stage]) -> str:
+    """The detector that judges: "default", or a folder that `curator train ai-text` wrote."""
     return next((str(s.settings().get("detector", "default")) for s in stages if s.name == "ai_text"), "default")
-
-
-def _folder(stages: Sequence[Stage]) -> Path:
-    return detector_folder(_detector_of(stages))
 
 
 @dataclass(frozen=True)
@@ -295,7 +298,7 @@ def judge(
         counted = np.concatenate([counted, np.full(given.num_rows, 2, np.int64)])
     top = calibration.root(known.logit, known.weight)
     strata = calibration.strata(score, counted, keys.chain(), top, ENOUGH, VOUCH)
-    report = _report(strata, keys, score, n, params)
+    report = _report(strata, keys, score, n, params, known.name)
     columns = _of_text(strata, score, n, report, params.target_fpr)
     columns |= _of_evidence(
         _facts(documents, keys, strata.logit(score)[:n], date, centre), params.pool_sites, known.likeness
@@ -303,7 +306,7 @@ def judge(
     columns["origin_trusted"] = pa.array(trusted)
     readable = pa.array(~_there(documents["quarantine"]))
     whole = pa.table([pc.if_else(readable, columns[name], None) for name in ORIGIN.names], schema=ORIGIN)
-    basis, warning = _in_words(strata, n, score, params)
+    basis, warning = _in_words(strata, n, score, params, known.name)
     return Found(whole, report.table, basis, warning or _misfit(strata, score, trusted, params))
 
 
@@ -343,7 +346,7 @@ class Keys:
             f"{calibration.length_name(int(self.length[row]))} words" if level >= 3 else "",
             self.names["host"][self.host[row]] if level >= 4 else "",
         ]
-        return " / ".join(["corpus", *(part for part in parts[:level] if part)]) if level >= 0 else ANCHORS
+        return " / ".join(["corpus", *(part for part in parts[:level] if part)])
 
 
 def _codes(columns: list[pa.ChunkedArray]) -> tuple[I64, list[str]]:
@@ -370,12 +373,13 @@ class _Report:
     threshold: F64
 
 
-def _report(strata: Strata, keys: Keys, score: F64, n: int, params: OriginParams) -> _Report:
+def _report(strata: Strata, keys: Keys, score: F64, n: int, params: OriginParams, anchors_: str) -> _Report:
     p = strata.human_p(score)[:n]
     place = strata.place[:n][~np.isnan(p)]
     judged = np.bincount(place, minlength=len(strata.cells))
     flagged = np.bincount(place, p[~np.isnan(p)] <= params.target_fpr, len(strata.cells)).astype(np.int64)
-    names = [keys.name(int(row), level) for row, level in zip(strata.example, strata.level, strict=True)]
+    levels = zip(strata.example, strata.level, strict=True)
+    names = [keys.name(int(row), level) if level >= 0 else anchors_ for row, level in levels]
     threshold = np.full(len(names), np.inf)
     rows = []
     for i in np.flatnonzero(judged):
@@ -385,7 +389,7 @@ def _report(strata: Strata, keys: Keys, score: F64, n: int, params: OriginParams
             {
                 "stratum": names[i],
                 "level": "anchors" if i == 0 else LEVELS[strata.level[i]],
-                "reference": _reference(cell.tier, params),
+                "reference": _reference(cell.tier, params, anchors_),
                 "n_trusted": round(cell.n),
                 "n_judged": int(judged[i]),
                 "n_flagged": int(flagged[i]),
@@ -398,9 +402,9 @@ def _report(strata: Strata, keys: Keys, score: F64, n: int, params: OriginParams
     return _Report(pa.Table.from_pylist(rows, schema=STRATA), names, threshold)
 
 
-def _reference(tier: int, params: OriginParams) -> str:
+def _reference(tier: int, params: OriginParams, anchors_: str) -> str:
     dated = f"own text dated before {params.trusted_before}"
-    return (ANCHORS, f"{dated} and the calibration file" if params.calibration else dated, "calibration file")[tier]
+    return (anchors_, f"{dated} and the calibration file" if params.calibration else dated, "calibration file")[tier]
 
 
 def _warning(cell: Cell, level: int, params: OriginParams) -> str | None:
@@ -413,13 +417,14 @@ def _warning(cell: Cell, level: int, params: OriginParams) -> str | None:
     return None
 
 
-def _in_words(strata: Strata, n: int, score: F64, params: OriginParams) -> tuple[str, str]:
+def _in_words(strata: Strata, n: int, score: F64, params: OriginParams, anchors_: str) -> tuple[str, str]:
     """What the flags rest on, and the warning that goes wherever their number goes."""
     tiers = np.array([cell.tier for cell in strata.cells])[strata.place[:n]][~np.isnan(score[:n])]
     if not tiers.size:
         return "nothing was judged", ""
     basis = "; ".join(
-        f"{_reference(int(t), params)} ({(tiers == t).mean():.0%} of what was judged)" for t in np.unique(tiers)[::-1]
+        f"{_reference(int(t), params, anchors_)} ({(tiers == t).mean():.0%} of what was judged)"
+        for t in np.unique(tiers)[::-1]
     )
     return basis, WARNING if (tiers == 0).any() else ""
 

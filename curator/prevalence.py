@@ -33,6 +33,7 @@ MIN_GAP: Final = 0.05  # between true and false positives
 MIN_HOSTS: Final = 10  # fewer hosts do not tell how hosts differ
 MIN_CELL: Final = 15  # texts of one generator in one domain; what has fewer is counted together
 MAX_GROUPS: Final = 50  # sources with a reference of their own
+FEW_GROUPS: Final = 10  # groups of text that do not tell how groups differ
 LEVEL: Final = 0.95
 APART: Final = 0.1  # outside the interval by more, the second estimate is a disagreement: it errs by itself
 
@@ -51,6 +52,7 @@ ONE_SIDE: Final = 2.5  # normal quantile at 97.5 %, one side, for the best of SC
 SMOOTHED: Final = 0.2  # part of the covariance between scores that twenty domains are too few to tell
 FREE: Final = 10.0  # degrees of freedom of the fit's surprise: the covariances are estimates themselves
 SURPRISE: Final = 5.5  # deviance outside the interval; 3.84 were right if covariances were known
+MIDDLE: Final = LOWEST + (np.arange(BINS) + 0.5) * WIDTH  # log-odds of each step
 _STEPS: Final = np.linspace(0.0, 1.0, 161)
 GRID: Final = _STEPS * _STEPS * (3 - 2 * _STEPS)  # shares tried, denser near none and all
 
@@ -74,6 +76,12 @@ def _spread(chances: F64) -> F64:
     k = np.arange(chances.shape[-1])
     both = chances[..., np.maximum(k[:, None], k)]
     return both - chances[..., :, None] * chances[..., None, :]
+
+
+def _moved(density: F64, steps: int) -> F64:
+    """A density by step moved up by so many steps; what would leave stays at the end."""
+    place = np.clip(np.arange(BINS) + steps, 0, BINS - 1)
+    return np.asarray(np.bincount(place, density, BINS), np.float64)
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,28 @@ class Cells:
         parent = np.concatenate([self.parent, other.parent + self.parent.max(initial=-1) + 1])
         return Cells(np.concatenate([self.counts, other.counts]), parent)
 
+    def differing_as(self, other: Cells) -> Cells:
+        """These scores, all groups together, moved up and down as another's groups lie apart.
+
+        In parts of the scores' own spread within a group: sharply told text of one generator says as little of the next
+        one as roughly told text does, but the next one's is sharply told too.
+        """
+        density, ratio = self.density(), self.within() / max(other.within(), WIDTH)
+        means = other.means()
+        parents = np.bincount(other.parent, minlength=other.parent.max() + 1)
+        centre = np.average(means, weights=1.0 / parents[other.parent])
+        moved = [_moved(density, step) for step in np.rint((means - centre) * ratio / WIDTH).astype(np.int64)]
+        return Cells(np.stack(moved) * self.counts.sum(), other.parent)
+
+    def means(self) -> F64:
+        """Mean log-odds of each group.  # [groups]"""
+        return np.asarray(self.counts @ MIDDLE / self.counts.sum(axis=1), np.float64)
+
+    def within(self) -> float:
+        """Standard deviation of log-odds inside a group, groups counted alike."""
+        square = self.counts @ MIDDLE**2 / self.counts.sum(axis=1)
+        return float(np.sqrt(np.maximum(square - self.means() ** 2, 0.0).mean()))
+
     def density(self) -> F64:
         """Scores of a group at large: larger groups count alike, and so do the groups within.  # [BINS], sums to 1"""
         each = self.counts / self.counts.sum(axis=1, keepdims=True)
@@ -130,8 +160,14 @@ class Chances:
     most: F64
 
     @classmethod
-    def next_group(cls, cells: Cells, edges: I64) -> Chances:
-        """Those of one more group of one more larger group, given the groups measured (nested analysis of variance)."""
+    def next_group(cls, cells: Cells, edges: I64, alike: Cells | None = None) -> Chances:
+        """Those of one more group of one more larger group, given the groups measured (nested analysis of variance).
+
+        alike: groups that stand in where fewer than FEW_GROUPS were measured, for how much groups differ.
+        """
+        if alike is not None and len(cells.counts) < FEW_GROUPS:
+            known, lent = cls.next_group(cells, edges), cls.next_group(cells.differing_as(alike), edges)
+            return cls(known.mean, lent.covariance, np.maximum(known.most, lent.most))
         chances, n = exceeding(cells.counts, edges), cells.counts.sum(axis=1)
         counting = _spread(chances) / n[:, None, None]
         _, place, sizes = np.unique(cells.parent, return_inverse=True, return_counts=True)
@@ -188,14 +224,23 @@ def _smoothed(covariance: F64) -> F64:
 
 @dataclass(frozen=True)
 class Anchors:
-    """Scores of labelled text that ships with the detector, at best of domains that it never saw.
+    """Scores of labelled text that comes with the detector, at best of domains that it never saw.
 
     human: by domain within its set.  machine: by generator within its domain.
+    alike: other anchors, which tell how domains and generators differ where these hold too few of them.
+    warning: what to know of every share that rests on them.
     """
 
     human: Cells
     machine: Cells
     name: str
+    alike: Anchors | None = None
+    warning: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Whose they are, without their counts."""
+        return self.name.partition(" (")[0]
 
 
 @dataclass(frozen=True)
@@ -214,6 +259,8 @@ class Basis:
     edges: I64  # [SCORES] steps of log-odds at which the mixture is fitted
     fine: I64  # [FINE] steps by which a selection is described
     machine_fine: Chances
+    warning: str | None = None  # what to know of every share
+    lender: str = "shipped anchors"  # whose text the borrowed reference is
 
 
 @dataclass(frozen=True)
@@ -264,19 +311,21 @@ def basis_of(
     known = documents.step[np.zeros(len(own), bool) if twins is None else twins & documents.judged]
     return Basis(
         group,
-        (*references, Chances.next_group(others, edges)),
+        (*references, Chances.next_group(others, edges, anchors.alike.human if anchors.alike else None)),
         _machine(anchors, known, edges),
         (*(f"{int(counts[i]):,} trusted documents of {names[i]}" for i in largest), anchors.name),
         len(largest),
         edges,
         fine,
         _machine(anchors, known, fine),
+        anchors.warning,
+        anchors.kind,
     )
 
 
 def _machine(anchors: Anchors, twins: I64, edges: I64) -> Chances:
     if len(twins) < MIN_TRUSTED:
-        return Chances.next_group(anchors.machine, edges)
+        return Chances.next_group(anchors.machine, edges, anchors.alike.machine if anchors.alike else None)
     scores = np.bincount(twins, minlength=BINS).astype(float)
     return Chances.of_own(scores, float(len(twins)), anchors.machine.density(), edges)
 
@@ -502,7 +551,7 @@ def _estimated(total: I64, whole: _Counted, part: _Counted, basis: Basis) -> lis
                 str(second[i]),
                 "; ".join(names),
                 None,
-                _warning(part.groups[i, basis.borrowed], other, low_, high_),
+                _warning(basis, part.groups[i, basis.borrowed], other, low_, high_),
             )
         )
     return found
@@ -623,12 +672,12 @@ def _placed(machine: F64, room: F64) -> F64:
     return placed
 
 
-def _warning(borrowed: float, second: float, low: float, high: float) -> str | None:
+def _warning(basis: Basis, borrowed: float, second: float, low: float, high: float) -> str | None:
     """What to know before relying on a share; null where there is nothing."""
-    found = []
+    found = [basis.warning] if basis.warning else []
     if borrowed >= 0.01:
         found.append(
-            "false-positive rate partly from other people's text (shipped anchors): trusted human text of these sources would narrow it"
+            f"false-positive rate partly from other people's text ({basis.lender}): trusted human text of these sources would narrow it"
         )
     if not low - APART <= second <= high + APART:
         found.append("two estimators disagree: look at documents before relying on this share")
@@ -639,8 +688,7 @@ def prior_fitted(scores: F64, rounds: int = 200) -> F64:
     """The share at which calibrated probabilities agree with their own mean, by EM from one half (Saerens, Latinne and
     Decaestecker 2002, equations 2.2 to 2.4).  scores: [strata, BINS] counts by step of log-odds.  # [strata]
     """
-    middle = LOWEST + (np.arange(BINS) + 0.5) * WIDTH
-    prob = 1 / (1 + np.exp(-middle))
+    prob = 1 / (1 + np.exp(-MIDDLE))
     mass = np.maximum(scores.sum(axis=1, keepdims=True), 1e-300)
     share = np.full((len(scores), 1), 0.5)
     for _ in range(rounds):

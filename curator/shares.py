@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 
 from curator import prevalence
 from curator.curation import I64, Bools, Judged
-from curator.origin import ORIGIN, joined
+from curator.origin import ANCHORS, ORIGIN, anchors_file, anchors_name, detector_of, gate, joined, measures_origin
 from curator.prevalence import Anchors, Basis, Cells, Documents, Share
 from curator.schema import field
 from curator.shipped import shipped
+from curator.stages import Stage
 from curator.stages.ai_text import probability
 from curator.stages.ngram import ai_text_config
 from curator.web import domain_of
@@ -29,6 +30,9 @@ DETECTOR: Final = {
     *(name for name in ORIGIN.names if not name.startswith("odds_") or name.startswith("odds_site")),
 }  # fmt: skip
 MOST: Final = 0.95  # of what was judged must lie in sources whose share can be told for the whole to be their sum
+UNTIERED: Final = (
+    "the second tier (surprisal) judged documents and none of the anchors' texts: shares rest on scores without it"
+)
 LARGEST: Final = 200  # strata of one dimension that get a row; the rest are counted together
 
 SHARES = pa.schema(
@@ -65,6 +69,32 @@ SHARES = pa.schema(
 )
 
 
+def anchors_for(stages: Sequence[Stage]) -> Anchors | None:
+    """Anchors of the detector that the stages judge by: a folder's own, else the shipped ones; None where none judge.
+
+    A folder's few domains and generators do not tell how far the next one may lie from them: that is taken from the
+    shipped anchors, whose 42 domains and 83 cells of generators do.
+    """
+    if not measures_origin(stages):
+        return None
+    detector = detector_of(stages)
+    found = shipped_anchors(gate(stages)) if detector == "default" else _folder_anchors(detector, gate(stages))
+    second_tier = any(stage.settings().get("surprisal") for stage in stages if stage.name == "ai_text")
+    return dataclasses.replace(found, warning=UNTIERED) if found and second_tier else found
+
+
+def _folder_anchors(detector: str, gate_: str) -> Anchors | None:
+    """Scores of the texts that a user's detector was not learnt from; None where its folder has none."""
+    path = anchors_file(detector)
+    if path is None:
+        return None
+    table = pq.read_table(path)
+    made = anchors_of(table, joined(table, ai_text_config(detector), gate_), anchors_name(detector))
+    if not (len(made.human.counts) and len(made.machine.counts)):
+        return None
+    return dataclasses.replace(made, alike=shipped_anchors(gate_))
+
+
 def shipped_anchors(gate: str = "uncertain", path: Path | None = None) -> Anchors | None:
     """Scores of labelled text that ship with the detector, each by one that never saw its data set.
 
@@ -77,22 +107,23 @@ def shipped_anchors(gate: str = "uncertain", path: Path | None = None) -> Anchor
     return anchors_of(table, joined(table, ai_text_config(), gate))
 
 
-def anchors_of(table: pa.Table, logit: npt.NDArray[np.float64]) -> Anchors:
+def anchors_of(table: pa.Table, logit: npt.NDArray[np.float64], name: str = ANCHORS) -> Anchors:
     """Group scores by domain within its set, and by generator within its domain.
 
     table: columns label, domain (`set:domain`) and generator.  logit: [rows] log-odds at prior one half; nan is left out.
+    name: whose they are.
     """
     known = ~np.isnan(logit)
     human = known & pc.equal(table["label"], "human").to_numpy(zero_copy_only=False)
-    domain, generator = (np.array(table[name].to_pylist(), str) for name in ("domain", "generator"))
-    sets = np.array([name.partition(":")[0] for name in domain], str)
+    domain, generator = (np.array(table[column].to_pylist(), str) for column in ("domain", "generator"))
+    sets = np.array([place.partition(":")[0] for place in domain], str)
     made_by = np.char.add(np.char.add(domain, "/"), generator)
     prob, machine = probability(np.nan_to_num(logit)), known & ~human
     domains = len(np.unique(domain[human]))
     return Anchors(
         Cells.of(prob[human], domain[human], sets[human]),
         Cells.of(prob[machine], made_by[machine], domain[machine]),
-        f"shipped anchors ({int(human.sum()):,} human texts, {domains} domains)",
+        f"{name} ({int(human.sum()):,} human texts, {domains} domain{'s' * (domains != 1)})",
     )
 
 
@@ -160,16 +191,21 @@ class Scope:
     inside: Bools
     selected_from: Bools | None = None
     as_a_whole: bool = False  # not by source, domain, host, language or month
+    copies: I64 | None = None  # [docs] how often each document counts; None for once
 
 
-def scopes(judged: Judged, unique: Bools, kept: Bools, included: Bools) -> list[Scope]:
-    """Input, what stands for itself or its cluster (as a whole only), kept and mixture. A rule that reads the detector makes `kept` a selection by it, as a mixture always is."""
+def scopes(judged: Judged, unique: Bools, kept: Bools, copies: I64) -> list[Scope]:
+    """Input, what stands for itself or its cluster (as a whole only), kept and mixture. A rule that reads the detector makes `kept` a selection by it, as a mixture always is.
+
+    The user's snapshot is no part of what was crawled: it counts in the mixture alone, as often as it stands there.
+    """
     by_detector = any(column in DETECTOR for rule in judged.rules for column in rule.columns)
+    crawled = judged.readable & ~judged.reference
     return [
-        Scope("input", judged.readable),
-        Scope("unique", judged.readable & unique, as_a_whole=True),
-        Scope("kept", kept, judged.readable if by_detector else None),
-        Scope("mixture", kept & included, judged.readable if by_detector else kept),
+        Scope("input", crawled),
+        Scope("unique", crawled & unique, as_a_whole=True),
+        Scope("kept", kept & crawled, crawled if by_detector else None),
+        Scope("mixture", kept & (copies > 0), judged.readable if by_detector else kept, copies=copies),
     ]
 
 
@@ -186,7 +222,8 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
             stratum = np.where(scope.inside, codes, -1)
             before = None if scope.selected_from is None else np.where(scope.selected_from, codes, -1)
             declared = {kind: _declared(judged, kind, stratum, len(names)) for kind in ("synthetic", "human")}
-            for unit, weight in weights.items():
+            for unit, once in weights.items():
+                weight = once if scope.copies is None else once * scope.copies
                 shares = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before)
                 if dimension == "all":
                     shares = [_by_source(shares[0], judged, scope, found, weight)]

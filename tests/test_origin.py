@@ -104,7 +104,7 @@ def test_the_strata_add_up_to_what_was_judged() -> None:
 def test_a_source_without_trusted_text_of_its_own_is_judged_by_the_anchors_and_told_so() -> None:
     found = judge(documents(source=["manuals"] * 200 + ["mail"] * 100))
     row = next(row for row in found.strata.to_pylist() if row["level"] == "anchors")
-    assert row["n_judged"] == 100 and "shipped anchors" in row["warning"]
+    assert row["n_judged"] == 100 and "the detector's anchors" in row["warning"]
 
 
 def test_flags_are_the_stratums_threshold_on_the_logit() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from curator import shares
 from curator.curation import Judged
 from curator.decide import Rule
 from curator.prevalence import Anchors
-from curator.shares import SHARES, Scope, anchors_of, dimensions, evidence, scopes, shipped_anchors
+from curator.recipe import load
+from curator.shares import SHARES, Scope, anchors_for, anchors_of, dimensions, evidence, scopes, shipped_anchors
 from curator.shipped import shipped
-from curator.stages.ai_text import log_odds, probability
-from curator.stages.ngram import ai_text_config
+from curator.stages.ai_text import AiText, log_odds, probability
+from curator.stages.ngram import CheapOrigin, ai_text_config
 
 OLD = ("news_2016_2017:news", "blog_18f:gov_tech_blog", "reuters21578:newswire")
 SHIPPED = shipped("models") / "ai-text"
@@ -219,3 +221,62 @@ def test_the_whole_is_the_sum_of_its_sources_where_these_can_be_told() -> None:
     few = ["rare"] * 20 + ["people"] * 1_980  # too few to be told, but hardly any
     other = rows(judged(probability(score), source=pa.chunked_array([pa.array(few).dictionary_encode()])), anchors)
     assert of(other, dimension="all")["method"] != "sum of sources"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A user's detector: the shipped one's lines, and anchors of one domain and one generator, far apart."""
+    shutil.copyfile(SHIPPED / "config.toml", tmp_path / "config.toml")
+    dice = np.random.default_rng(5)
+    machine = np.arange(600) % 2 == 0
+    rows = {
+        "label": np.where(machine, "synthetic", "human"), "domain": ["home"] * 600, "n_words": np.full(600, 200, np.int32),
+        "generator": np.where(machine, "mine", ""), "logit_cheap": np.where(machine, 5.0, -5.0) + dice.standard_normal(600),
+        "logit_encoder": pa.nulls(600, pa.float32()),
+    }  # fmt: skip
+    pq.write_table(pa.table(rows), tmp_path / "anchors.parquet")
+    return tmp_path
+
+
+def stages_of(detector: str, **ai_text: Any) -> Any:
+    return (CheapOrigin(detector=detector), AiText(detector=detector, **ai_text))
+
+
+def test_shares_rest_on_the_anchors_of_the_detector_that_judged(folder: Path) -> None:
+    own, default = anchors_for(stages_of(str(folder))), anchors_for(load("default").stages)
+    assert own is not None and default is not None and default.name.startswith("shipped anchors (")
+    assert own.name == f"anchors of {folder.name} (300 human texts, 1 domain)" and own.machine.counts.sum() == 300
+    assert (own.machine.density() != default.machine.density()).any() and own.alike is not None
+    assert anchors_for(()) is None
+    (folder / "anchors.parquet").unlink()
+    assert anchors_for(stages_of(str(folder))) is None
+
+
+def test_without_an_encoder_no_anchor_waits_for_its_word(folder: Path) -> None:
+    """Scores inside the gate are final where no stage embed is there to look again."""
+    table = labelled()
+    cheap_only = anchors_for((CheapOrigin(), AiText()))
+    assert cheap_only is not None and cheap_only.human.counts.sum() + cheap_only.machine.counts.sum() == table.num_rows
+
+
+def test_a_folder_of_one_generator_borrows_how_generators_differ(folder: Path) -> None:
+    """Machine text of a generator that scores lower than the one learnt from: the interval knows of such."""
+    own = anchors_for(stages_of(str(folder)))
+    assert own is not None
+    dice = np.random.default_rng(6)
+    machine = np.arange(3_000) % 2 == 0
+    prob = probability(np.where(machine, 4.0, -6.0) + dice.standard_normal(3_000))
+    trusted = ~machine & (np.arange(3_000) % 5 == 1)
+    alone = dataclasses.replace(own, alike=None)
+    told = [of(rows(judged(prob, trusted=trusted), a), dimension="all") for a in (own, alone)]
+    assert told[0]["low"] <= 0.5 <= told[0]["high"] and told[0]["share"] == pytest.approx(0.5, abs=0.05)
+    assert not told[1]["low"] <= 0.5 <= told[1]["high"]
+
+
+def test_a_tier_that_the_anchors_lack_is_told_with_every_share(folder: Path) -> None:
+    prob = np.repeat([0.01, 0.99], 200)
+    for detector in (str(folder), "default"):
+        anchors = anchors_for(stages_of(detector, surprisal=True))
+        assert anchors is not None
+        row = of(rows(judged(prob), anchors), dimension="all")
+        assert row["warning"].startswith(shares.UNTIERED) and anchors.kind in row["warning"]
