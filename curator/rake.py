@@ -31,8 +31,8 @@ MOST_PRICE: Final = (
     60.0  # what a row may charge a cell: e^-60 of a weight is nothing, and more cannot bring a row about
 )
 MOST_LOG: Final = 50.0  # logarithm of the largest weight where none is given, so that no exponential overflows
-CLIMBS, NEWTON, INNER, BOUNDS, HALVINGS = 500, 40, 200, 8, 12  # steps at most: of L-BFGS-B, of Newton, and within one
-RIDGE: Final = 1e-10  # of a row's curvature: rows that say the same leave a direction in which rounding would run away
+CLIMBS, NEWTON, INNER, BOUNDS = 500, 40, 200, 8  # steps at most: of L-BFGS-B, of Newton, and within one of these
+DAMPING: Final = (1e-10, 1e-6, 1e-3, 0.1, 1.0, 10.0, 100.0)  # parts of a row's curvature added, in the order tried
 EXACT: Final = 1e-15  # parts of the total mass: what is left is rounding
 
 
@@ -189,23 +189,26 @@ class _Dual:
         return float(np.abs(moved * self.unit).max(initial=0.0))
 
     def _improved(self, point: _Point) -> _Point | None:
-        """The next point of a projected Newton step, none if rounding leaves no better one."""
-        direction = self._direction(point)
-        now = self.missed(point)
-        for halving in range(HALVINGS):
-            new = self.at(np.clip(point.price + direction * 0.5**halving, self.low, self.high))
-            if self.missed(new) < 0.9 * now or new.value > point.value + 1e-12 * abs(point.value):
+        """The next point, by the longest step that makes things better; none if rounding leaves no better one."""
+        now, hardly = self.missed(point), 1e-13 * (1 + abs(point.value))
+        for damping in DAMPING:
+            new = self.at(np.clip(point.price + self._direction(point, damping), self.low, self.high))
+            gain = new.value - point.value
+            if gain > hardly or (gain > -hardly and self.missed(new) < 0.9 * now):
                 return new
         return None
 
-    def _direction(self, point: _Point) -> F64:
+    def _direction(self, point: _Point, damping: float) -> F64:
         """Newton's step among the prices free to move; those it would drive past a bound go to that bound.  # [rows]"""
         down, up = point.price <= self.low, point.price >= self.high
         moving = self.rows & ~(down & (point.slope <= 0)) & ~(up & (point.slope >= 0))
-        step, hessian, unit = np.zeros_like(point.price), self._hessian(point.free), self.curvature(point.free)
+        damper = damping * self.curvature(point.words)
+        unit = self.curvature(point.free) + damper
+        bend = self._hessian(point.free, damper)
+        step = np.zeros_like(point.price)
         for _ in range(BOUNDS):
-            rest = np.where(moving, point.slope - hessian(step), 0.0)
-            step = step + _conjugate(lambda x: np.where(moving, hessian(x) + RIDGE * unit * x, 0.0), rest, unit)  # noqa: B023
+            rest = np.where(moving, point.slope - bend(step), 0.0)
+            step = step + _conjugate(lambda x: np.where(moving, bend(x), 0.0), rest, unit)  # noqa: B023
             past = moving & ((point.price + step < self.low) | (point.price + step > self.high))
             if not past.any():
                 break
@@ -213,13 +216,13 @@ class _Dual:
             moving = moving & ~past
         return step
 
-    def _hessian(self, free: F64) -> Callable[[F64], F64]:
+    def _hessian(self, free: F64, damper: F64) -> Callable[[F64], F64]:
         """The dual's curvature, sign turned, as a function of a direction."""
 
         def times(direction: F64) -> F64:
             self.steps += 1
             charged, back = self.charges(direction)
-            return self.by_row(free * (self.by_cell @ charged - back))
+            return self.by_row(free * (self.by_cell @ charged - back)) + damper * direction
 
         return times
 
