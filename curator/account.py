@@ -24,6 +24,7 @@ from curator.ids import doc_id, file_sha256, text_hash
 from curator.ledger import OUTCOMES
 from curator.repair import REPAIRED
 from curator.shards import aligned_batches
+from curator.web import domain_of
 from curator.workspace import Workspace, finished
 
 _IDENTITY = (
@@ -50,10 +51,13 @@ _VERDICT = (
     "survivor_similarity",
     "survivor",
     "earlier_run",
+    "reference",
+    "topic",
     "stratum",
     "inclusion",
     "weight",
 )
+_MIXTURE = ("expected_copies", "mixture_base", "mixture_cap", "mixture_margins")
 
 
 _OTHERS = (
@@ -71,6 +75,9 @@ class Explanation:
     rules: list[dict[str, Any]]  # reason, sql, fired, values of the columns it reads
     signals: dict[str, Any]
     evidence: list[dict[str, Any]]  # term, log_odds, says: what adds up to prob_document and prob_pooled
+    mixture: list[
+        dict[str, Any]
+    ]  # step, copies, says: what makes its copies in the mixture; empty when it was not kept
     travelling: dict[str, Any]  # columns of the input that travel through, where they hold something
     duplicates: list[dict[str, Any]]  # the other members of its cluster
     operating: dict[str, Any]  # operating point and error rates of the models that judged it
@@ -143,7 +150,7 @@ def _explain(con: duckdb.DuckDBPyConnection, row: dict[str, Any], travelling: di
     others = (
         [] if row["duplicate_kind"] is None else rows_of(con, _OTHERS, [row["cluster"], row["doc_id"], row["survivor"]])
     )
-    signals = {k: v for k, v in row.items() if k not in (*_IDENTITY, *_VERDICT, *TERM_NAMES)}
+    signals = {k: v for k, v in row.items() if k not in (*_IDENTITY, *_VERDICT, *_MIXTURE, *TERM_NAMES)}
     models = {m["name"]: m for m in rows_of(con, "select * from models")}
     return Explanation(
         identity={k: row[k] for k in _IDENTITY},
@@ -151,10 +158,56 @@ def _explain(con: duckdb.DuckDBPyConnection, row: dict[str, Any], travelling: di
         rules=rules,
         signals=signals,
         evidence=_evidence(row),
+        mixture=_mixture(con, row),
         travelling=travelling,
         duplicates=others,
         operating=models,
     )
+
+
+def _mixture(con: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """What put it in or kept it out: factor by factor, then the draw."""
+    if row["expected_copies"] is None:
+        return []
+    why = "what one would take of it: by P(human), quality and the size of its duplicate cluster"
+    steps = [{"step": "base", "copies": row["mixture_base"], "says": why}]
+    (price,) = [
+        r["price"] for r in rows_of(con, "select max(price) as price from constraints where name = 'max_synthetic'")
+    ]
+    cap = (
+        "no cap binds"
+        if not price
+        else f"the cap on synthetic text, whose price is {price:.3g} for all of P(synthetic)"
+    )
+    steps.append({"step": "× cap", "copies": row["mixture_cap"], "says": cap})
+    bound = rows_of(con, _BOUND, [row["topic"], row["source"], row.get("language"), _domain(row), _year(row)])
+    held = "; ".join(
+        f"{b['dimension']} {b['stratum']} held {'down' if b['price'] > 0 else 'up'} ({b['price']:+.2g})" for b in bound
+    )
+    steps.append(
+        {
+            "step": "× margins",
+            "copies": row["mixture_margins"],
+            "says": held or "budget, snapshot and what balances them",
+        }
+    )
+    drawn = f"drawn: {row['weight'] or 0:g}" if row["outcome"] == "curated" else "not drawn"
+    return [*steps, {"step": "= expected", "copies": row["expected_copies"], "says": drawn}]
+
+
+_BOUND = (
+    "select dimension, stratum, price from strata where price <> 0 and (dimension, stratum) in "
+    "(('topic', ?), ('source', ?), ('language', ?), ('domain', ?), ('year', ?)) order by abs(price) desc"
+)
+
+
+def _domain(row: dict[str, Any]) -> str | None:
+    host = _host(row)
+    return domain_of(host) or host
+
+
+def _year(row: dict[str, Any]) -> str | None:
+    return None if row["date"] is None else f"{row['date']:%Y}"
 
 
 def _evidence(row: dict[str, Any]) -> list[dict[str, Any]]:

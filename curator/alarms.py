@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curator.curation import Judged
+from curator.curation import Judged, Mixed
 from curator.ledger import OUTCOMES
 from curator.recipe import Recipe
 
@@ -87,13 +87,26 @@ def _mixture(recipe: Recipe, judged: Judged, outcome: npt.NDArray[np.uint8]) -> 
     human = ~np.isnan(judged.prob_synthetic) & ~judged.synthetic
     total = int(((curated | left_out) & human).sum())
     held = int((curated & human).sum())
-    if total and held / total < recipe.alarms.human_under:
+    if total and not recipe.mixture.budget_words and held / total < recipe.alarms.human_under:
         yield Alarm(
             "human_under",
             f"the mixture holds only {held:,} of the {total:,} kept documents that were not flagged ({held / total:.0%}, under "
             f"alarms.human_under = {recipe.alarms.human_under:g}): the corpus is mostly synthetic, or that cannot be ruled out; "
             "raise mixture.max_synthetic with `curator redecide`, or add dated human text",
         )
+
+
+def mixed(found: Mixed) -> Iterator[Alarm]:
+    """Constraints that the mixture could not meet, and what gave way."""
+    for row in found.constraints.to_pylist():
+        if not row["met"]:
+            yield Alarm(
+                "constraint_unmet",
+                f"mixture.{row['name']} = {row['target']:,g} could not be met: the mixture comes to {row['expected']:,.4g}; "
+                '`curator sql OUT "select * from frontier"` says how many words each cap leaves',
+            )
+    for note in found.notes:
+        yield Alarm("mixture_gave_way", note)
 
 
 def disagreements(shares: pa.Table) -> Iterator[Alarm]:

@@ -117,6 +117,12 @@ def _columns(options: dict[str, Any]) -> Columns:
     metavar="FILE",
     help="Scores of text known to be human, from `curator calibrate`: hold the corpus's scores against them.",
 )
+@click.option(
+    "--reference",
+    multiple=True,
+    metavar="FILE",
+    help="Human text you trust: joins the corpus, gets its share of the mixture, and sets the margins.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Worker processes (default: one a core).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -130,6 +136,7 @@ def filter_(
     against: tuple[Path, ...],
     decontaminate: tuple[str, ...],
     calibration: str | None,
+    reference: tuple[str, ...],
     workers: int | None,
     quiet: bool,
     as_json: bool,
@@ -148,7 +155,7 @@ def filter_(
     """
     out = out or _default_out(inputs[0], "curated")
     chosen = with_calibration(with_decontamination(with_encoder(load(recipe), encoder), decontaminate), calibration)
-    request = Request(inputs, out, chosen, _columns(options), source, workers, against)
+    request = Request(inputs, out, chosen, _columns(options), source, workers, against, reference)
     summary = filter_corpus(request, Silent() if quiet else Console())
     _closing(out, summary, as_json)
 
@@ -242,12 +249,31 @@ def _closing(out: Path, summary: dict[str, Any], as_json: bool) -> None:
     )
     click.echo()
     _echo_shares(summary["shares"])
+    _echo_mixture(summary["mixture"])
     for alarm in summary["alarms"]:
         click.echo(click.style("alarm: ", fg="red", bold=True) + tables.shown(alarm["message"]))
     click.echo(f"\nResults lie in {out}/ (mixture/, ledger/, audit.duckdb). Look at them with:")
     click.echo(f"  curator shares {out} --by source")
     click.echo(f'  curator sql {out} "select * from drop_counts"')
     click.echo(f"  curator explain {out} {summary['example']}")
+
+
+_HELD_TO = {
+    "snapshot": "the snapshot given by --reference",
+    "dated": "the corpus's text dated before 2022-11-30",
+    "likely human": "the corpus's likely human text (nothing better: give --reference)",
+}
+
+
+def _echo_mixture(found: dict[str, Any]) -> None:
+    for row in found["constraints"]:
+        name, unit = row["name"], "" if row["name"] == "budget_words" else "%"
+        asked, got = (f"{100 * v:.1f} %" if unit else f"{v:,.0f}" for v in (row["target"], row["realised"]))
+        click.echo(f"mixture {name:<15} {'at least ' if name == 'snapshot' else ''}{asked}, drawn {got}")
+    topics = f", {found['topics']:,} topics" if found["topics"] else ""
+    click.echo(
+        f"mixture margins         {found['margins_met']:,} of {found['margins']:,} in their boxes around {_HELD_TO[found['reference']]}{topics}"
+    )
 
 
 def _echo_shares(shares: list[dict[str, Any]]) -> None:
@@ -476,6 +502,9 @@ def _echo_explanation(e: account.Explanation) -> None:
         _section("came with it", e.travelling)
     _section("signals", e.signals)
     _section("verdict and place in the mixture", e.verdict)
+    if e.mixture:
+        click.echo("\ncopies in the mixture")
+        click.echo(tables.table(e.mixture))
     if e.duplicates:
         click.echo("\nothers in its duplicate cluster")
         click.echo(tables.table(e.duplicates))

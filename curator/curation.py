@@ -61,6 +61,9 @@ class Judged:
     flag_basis: str  # the trusted human text that flags rest on
     flag_warning: str  # what goes wherever a number that rests on flags goes; empty when nothing is wrong
     ai_encoder: Bools  # judged by the encoder, not by the cheap path alone
+    quality: F64  # nan where not measured
+    reference: Bools  # of the snapshot of trusted human text that the user gave
+    verified: Bools  # synthetic text that the recipe's mixture.verified takes for checked
     n_words: I64
     text_bytes: I64
     readable: Bools
@@ -96,6 +99,7 @@ _WANTED = (
     "origin_threshold",
     "origin_flagged",
     "origin_trusted",
+    "quality",
     "n_words",
     "text_bytes",
 )
@@ -128,18 +132,21 @@ def judge(
     stages: Sequence[Stage],
     rules: Sequence[Rule],
     basis: tuple[str, str] = ("", ""),
+    verified: Sequence[Rule] = (),
 ) -> Judged:
     """Judge every shard under the rules and keep the little that later decisions need.
 
-    basis: what flags of origin rest on, and the warning that goes with them.
+    basis: what flags of origin rest on, and the warning that goes with them.  verified: the condition under which synthetic text
+    counts as checked, or none.
     """
     kept: list[pa.Table] = []
-    reasons, unmeasured, faultless = [], [], []
+    reasons, unmeasured, faultless, checked = [], [], [], []
     fired = {rule.reason: 0 for rule in rules}
-    with Judge(tuple(rules)) as court:
+    with Judge(tuple(rules)) as court, Judge(tuple(verified)) as checker:
         for shard in shards:
             table = shard_table(root, shard, stages)
             verdicts = court.judge(table)
+            checked.append(checker.judge(table).fired.any(axis=0))
             for rule, row in zip(rules, verdicts.fired, strict=True):
                 fired[rule.reason] += int(row.sum())
             reasons.append(verdicts.reasons)
@@ -151,6 +158,7 @@ def judge(
     return _judged(
         pa.concat_tables(kept, promote_options="default").unify_dictionaries(),
         np.concatenate(faultless),
+        np.concatenate(checked),
         tuple(rules),
         fired,
         reasons,
@@ -169,6 +177,7 @@ def _compact(table: pa.Table) -> pa.Table:
         *((name, pa.float64()) for name in _ORIGIN),
         ("origin_flagged", pa.bool_()),
         ("origin_trusted", pa.bool_()),
+        ("quality", pa.float64()),
         ("n_words", pa.int64()),
         ("text_bytes", pa.int64()),
     ):
@@ -199,6 +208,7 @@ def hosts(url: pa.ChunkedArray) -> pa.ChunkedArray:
 def _judged(
     table: pa.Table,
     faultless: Bools,
+    verified: Bools,
     rules: tuple[Rule, ...],
     fired: dict[str, int],
     reasons: list[pa.ListArray],
@@ -227,6 +237,9 @@ def _judged(
         flag_basis=basis[0],
         flag_warning=basis[1],
         ai_encoder=table["ai_encoder"].to_numpy(),
+        quality=numbers("quality", np.nan, np.float64),
+        reference=np.zeros(table.num_rows, np.bool_),
+        verified=verified,
         n_words=numbers("n_words", 0, np.int64),
         text_bytes=numbers("text_bytes", 0, np.int64),
         readable=table["readable"].to_numpy(),
@@ -348,8 +361,19 @@ class Mixed:
 
     stratum: pa.Array  # the strata's names
     cell: I64  # position in `stratum`
-    included: Bools
-    inclusion: F64
-    weight: F64
-    strata: pa.Table  # what each stratum held and gave
+    topic: pa.Array  # name of each document's topic; null where it has none
+    copies: I64  # times the document is in the mixture
+    expected: F64  # the same in expectation
+    base: F64  # what one would take of it if nothing bound
+    cap: F64  # factor of caps and allowances
+    margins: F64  # factor of boxes, floors, snapshot and budget
+    strata: pa.Table  # what each stratum held and gave, and its box
     constraints: pa.Table  # target, achieved and slack of every constraint
+    frontier: pa.Table  # most words under each cap
+    reference: str  # what the margins were held to
+    notes: tuple[str, ...]  # what had to give way
+
+    @property
+    def included(self) -> Bools:
+        """Documents with at least one copy."""
+        return self.copies > 0

@@ -72,15 +72,41 @@ VERDICT: Final = pa.schema(
         ),
         field("earlier_run", pa.string(), "run named by --against that holds the document already; null otherwise"),
         field("stratum", pa.string(), "cell of the mixture it was counted in; null when it was not kept"),
-        field("inclusion", pa.float64(), "probability with which the mixture drew it; null when it was not kept"),
-        field("weight", pa.float64(), "weight a loader should give it; null outside the mixture"),
+        field("reference", pa.bool_(), "of the snapshot of trusted human text given by --reference", nullable=False),
+        field("topic", pa.string(), "topic of the text, a cluster of meaning; null where none was found"),
+        field(
+            "inclusion",
+            pa.float64(),
+            "probability with which the mixture drew it, at least once; null when it was not kept",
+        ),
+        field(
+            "expected_copies",
+            pa.float64(),
+            "copies the mixture takes of it on average: mixture_base x mixture_cap x mixture_margins, at most mixture.max_repeats; null when it was not kept",
+        ),
+        field(
+            "mixture_base",
+            pa.float64(),
+            "copies one would take if nothing bound, by P(human), quality and duplicates; null when it was not kept",
+        ),
+        field(
+            "mixture_cap",
+            pa.float64(),
+            "factor of the caps on synthetic text: below 1 it pays for them, above 1 it makes room; null when it was not kept",
+        ),
+        field(
+            "mixture_margins",
+            pa.float64(),
+            "factor of margins, floors, snapshot and budget; null when it was not kept",
+        ),
+        field("weight", pa.float64(), "copies in the mixture, as a loader should show it; null outside the mixture"),
     ]
 )
 
 # What the mixture's files hold of each curated document, before the columns that travel through.
 MIXTURE_COLUMNS: Final = (
     "doc_id", "source", "record_id", "text", "url", "date", "language", "declared_language", "declared_origin",
-    "prob_synthetic", "prob_calibrated", "prob_pooled", "ai_path", "quality", "cluster", "stratum", "weight",
+    "prob_synthetic", "prob_calibrated", "prob_pooled", "ai_path", "quality", "cluster", "stratum", "topic", "weight",
 )  # fmt: skip
 
 

@@ -88,6 +88,15 @@ class Recipe:
         """The rules, checked against the documents' columns, those that travel (`extra.<name>`) and all signals."""
         return parse_rules(self.rules, decidable(extra, self.signals()))
 
+    def parsed_verified(self, extra: pa.Schema) -> tuple[Rule, ...]:
+        """The condition of mixture.verified, checked as a rule is; none where it is empty."""
+        return _verified(self, decidable(extra, self.signals()))
+
+
+def _verified(recipe: Recipe, schema: pa.Schema, later: Sequence[str] = ()) -> tuple[Rule, ...]:
+    said = recipe.mixture.verified
+    return parse_rules({"verified": said}, schema, later) if said.strip() else ()
+
 
 def decidable(extra: pa.Schema, signals: pa.Schema) -> pa.Schema:
     """The columns a rule may read: all of a document but its text, and all signals that are not vectors."""
@@ -104,9 +113,25 @@ def load(name_or_path: str) -> Recipe:
         known = ", ".join(sorted(p.stem for p in shipped("pipelines").glob("*.toml")))
         raise RecipeError(f"no recipe {name_or_path!r}: neither a file nor one that ships ({known})")
     try:
-        return from_dict(tomllib.loads(path.read_text("utf-8")))
+        return from_dict(_extended(tomllib.loads(path.read_text("utf-8"))))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"recipe {path} is not TOML: {error}") from error
+
+
+def _extended(table: dict[str, Any]) -> dict[str, Any]:
+    """A recipe laid over the one it extends: a setting replaces that setting, a rule of "off" takes that rule away."""
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    path = shipped("pipelines") / f"{base}.toml"
+    if not isinstance(base, str) or not re.fullmatch(r"[\w-]+", base) or not path.is_file():
+        raise RecipeError(f"extends = {base!r} is no recipe that ships")
+    whole = _extended(tomllib.loads(path.read_text("utf-8")))
+    for part, value in table.items():
+        own = whole.get(part)
+        whole[part] = {**own, **value} if isinstance(own, dict) and isinstance(value, dict) else value
+    whole["rules"] = {reason: sql for reason, sql in dict(whole.get("rules", {})).items() if sql != "off"}
+    return whole
 
 
 def from_dict(table: Mapping[str, Any]) -> Recipe:
@@ -128,6 +153,7 @@ def from_dict(table: Mapping[str, Any]) -> Recipe:
     )
     _check_parts(recipe)
     parse_rules(rules, decidable(pa.schema([]), recipe.signals()), later=("extra",))
+    _verified(recipe, decidable(pa.schema([]), recipe.signals()), later=("extra",))
     return recipe
 
 

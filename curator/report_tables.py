@@ -90,13 +90,28 @@ DEDUP = pa.schema(
 )
 STRATA = pa.schema(
     [
-        field("stratum", pa.string(), "cell of the mixture"),
+        field("dimension", pa.string(), "topic, source, language, domain or year"),
+        field("stratum", pa.string(), "value of that dimension"),
         field("kept", pa.int64(), "documents kept by rules and deduplication"),
-        field("expected", pa.float64(), "documents the mixture draws in expectation"),
-        field("drawn", pa.int64(), "documents drawn"),
+        field("drawn", pa.int64(), "documents drawn, each once"),
         field("retention", pa.float64(), "drawn / kept"),
-        field("synthetic_kept", pa.float64(), "mean P(synthetic) of the kept, at the upper end of the corpus's share"),
-        field("synthetic_drawn", pa.float64(), "the same of the drawn"),
+        field("human", pa.float64(), "kept documents that are human, by 1 - P(synthetic) as the cap counts it"),
+        field("human_retention", pa.float64(), "part of these that was drawn"),
+        field("reference", pa.float64(), "its part of the reference's words; null where the reference has none of it"),
+        field(
+            "low", pa.float64(), "least part of the mixture's words asked for; null where the reference says nothing"
+        ),
+        field("high", pa.float64(), "largest part of the mixture's words allowed"),
+        field("share_kept", pa.float64(), "its part of the kept words"),
+        field("share_expected", pa.float64(), "its part of the mixture's words in expectation"),
+        field("share_drawn", pa.float64(), "its part of the mixture's words as drawn, copies counted"),
+        field(
+            "price",
+            pa.float64(),
+            "what its box and floor charge a document, as a logarithm: above 0 they hold it down, below 0 they lift it, 0 when neither binds",
+        ),
+        field("met", pa.bool_(), "whether the expectation lies in the box"),
+        field("basis", pa.string(), "what it is held to: snapshot, dated or likely human text"),
     ]
 )
 CONSTRAINTS = pa.schema(
@@ -106,7 +121,12 @@ CONSTRAINTS = pa.schema(
         field("expected", pa.float64(), "what the inclusion probabilities give"),
         field("realised", pa.float64(), "what the draw gave"),
         field("slack", pa.float64(), "target - expected; negative when it could not be met"),
-        field("price", pa.float64(), "power of 1 - P(synthetic) that the cap takes; 0 when it does not bind"),
+        field("standard_error", pa.float64(), "by which the draw misses the expectation by chance"),
+        field(
+            "price",
+            pa.float64(),
+            "what it charges, as a logarithm: a document whose P(synthetic) is d above the cap is taken exp(-price x d) as often; 0 when it does not bind",
+        ),
         field("met", pa.bool_(), "whether the expectation meets the target"),
         field(
             "upper_share",
@@ -118,6 +138,14 @@ CONSTRAINTS = pa.schema(
             pa.int64(),
             "kept documents without a judgment; each counts as the upper end of its own stratum's share",
         ),
+    ]
+)
+
+
+FRONTIER = pa.schema(
+    [
+        field("cap", pa.float64(), "cap on unverified synthetic text"),
+        field("words", pa.float64(), "no mixture under this cap has more words, whatever its margins"),
     ]
 )
 

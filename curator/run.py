@@ -34,15 +34,22 @@ class Request:
     source: str | None = None
     workers: int | None = None
     against: tuple[Path, ...] = ()  # folders of earlier runs
+    reference: tuple[str, ...] = ()  # a snapshot of trusted human text, which joins the corpus
 
 
 def filter_corpus(request: Request, progress: Progress) -> dict[str, Any]:
     """Curate a corpus into `request.out` and return the run's summary; finished work is found by its receipts."""
-    corpus = readers.corpus(_files(request, progress), request.columns)
+    files, snapshot = (
+        _files(request, progress, request.inputs),
+        _files(request, progress, request.reference, "reference"),
+    )
+    corpus = readers.corpus([*files, *snapshot], request.columns)
     request.recipe.parsed_rules(corpus.extra)
+    reference = steps.rows_of(corpus, snapshot, files)
     runs = earlier_runs(request.against)
-    against = {"against": [run.run_id for run in runs]} if runs else {}
-    with Workspace(request.out).claimed(steps.identity(request.recipe, corpus, **against)) as work:
+    more: dict[str, Any] = {"against": [run.run_id for run in runs]} if runs else {}
+    more |= {"reference": reference} if reference else {}
+    with Workspace(request.out).claimed(steps.identity(request.recipe, corpus, **more)) as work:
         if (manifest := work.manifest()) is not None:
             progress.say(f"{request.out} holds this very run, finished; nothing to do")
             return dict(manifest["summary"])
@@ -54,15 +61,17 @@ def filter_corpus(request: Request, progress: Progress) -> dict[str, Any]:
             return decide(ctx, shards, runs)
 
 
-def _files(request: Request, progress: Progress) -> list[Source]:
+def _files(request: Request, progress: Progress, inputs: tuple[str, ...], part: str = "") -> list[Source]:
     """Parquet files as they are; everything else, and Parquet that cannot be opened, by way of an ingest inside `out`."""
-    found = sources.find(request.inputs, request.source)
+    if not inputs:
+        return []
+    found = sources.find(inputs, request.source if not part else None)
     direct = [s for s in found.sources if s.format == "parquet" and not s.remote and parquet.opens(s.path)]
     rest = [s for s in found.sources if s not in direct]
     if not rest:
         return direct
     Workspace(request.out).free_for_ingest()
-    root = request.out / "ingest"
+    root = request.out / "ingest" / part
     ingest(sources.Found(tuple(rest), found.ignored), root, request.columns, _workers(request), progress)
     return direct + list(sources.find([str(root)]).sources)
 
@@ -79,7 +88,8 @@ def decide(ctx: steps.Context, shards: Sequence[Shard], runs: Sequence[EarlierRu
     held = steps.held(ctx, shards, runs)
     survivor = steps.choose(judged, clusters, held)
     kept = judged.faultless & (survivor == steps.positions(judged)) & ~held.mask
-    mixture = steps.mix(ctx, judged, kept)
+    topics = steps.topics(ctx, shards, judged, clusters)
+    mixture = steps.mix(ctx, judged, kept, topics, clusters)
     outcome = steps.outcomes(judged, survivor, held, mixture)
     steps.write_ledger(ctx, shards, judged, clusters, survivor, held, outcome, mixture)
     write_index(ctx.root, shards, kept, ctx.recipe.stages, ctx.recipe.dedup)

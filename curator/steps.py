@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import time
@@ -20,9 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator import alarms, audit, curation, earlier, mixture, prevalence, report_tables
+from curator import alarms, audit, curation, earlier, mixture, prevalence, reference, report_tables
 from curator import origin as origins
+from curator import topics as topic_clusters
 from curator.alarms import Alarm
+from curator.cells import Facts
 from curator.curation import Judged, Mixed, Shard
 from curator.dedup import KINDS, Clusters, find_clusters, similarity_to_survivor
 from curator.dedup import VERSION as DEDUP_VERSION
@@ -30,17 +33,19 @@ from curator.dedup import choose as choose_survivors
 from curator.earlier import EarlierRun, Held
 from curator.engine.base import Engine, ReadTask, StageTask, Task
 from curator.errors import InputError, RecipeError
-from curator.ids import fingerprint
+from curator.ids import fingerprint, unit_hash
 from curator.ledger import OUTCOMES, VERDICT, LedgerTask, add_up, batch, ledger_schema, masked, mixture_schema, uuids
-from curator.prevalence import Anchors, posterior
+from curator.prevalence import posterior
 from curator.progress import Progress
 from curator.readers import Corpus
 from curator.readers.documents import Reader
 from curator.recipe import Recipe
+from curator.reference import Topics
 from curator.schema import DOCUMENTS, is_scalar
 from curator.shards import aligned_batches, is_done, read_receipt, task_key, write_json, write_parquet, write_receipt
-from curator.shares import Evidence, evidence, scopes, shipped_anchors
+from curator.shares import Evidence, anchors_for, evidence, scopes
 from curator.shares import table as share_table
+from curator.sources import Source
 from curator.stages import Learner, Stage
 from curator.tiers import tiers
 from curator.workspace import Workspace
@@ -50,6 +55,7 @@ Inputs = tuple[tuple[Path, tuple[str, ...]], ...]
 Codes = npt.NDArray[np.uint8]  # positions in OUTCOMES
 
 _DOCUMENT = set(DOCUMENTS.names)
+_FIRST = np.iinfo(np.int64).min + 1
 MOST_PRIOR = 0.95  # an upper end of 1 would count what is plainly human as synthetic
 
 
@@ -84,6 +90,20 @@ def identity(recipe: Recipe, corpus: Corpus, **more: Any) -> dict[str, Any]:
         **recipe.origin.identity(),
         **more,
     }
+
+
+def rows_of(corpus: Corpus, snapshot: Sequence[Source], files: Sequence[Source]) -> list[list[int]]:
+    """Where the snapshot's documents lie in the corpus: first row and rows of each of its chunks.
+
+    Raises `InputError` for a file that is both.
+    """
+    paths = {source.path for source in snapshot}
+    if both := [source.name for source in files if source.path in paths]:
+        raise InputError(f"{both[0]} is both an input and the reference; name it once")
+    starts = np.cumsum([0, *(chunk.rows for chunk in corpus.chunks)])
+    return [
+        [int(at), c.rows] for at, c in zip(starts, corpus.chunks, strict=False) if c.path in {str(p) for p in paths}
+    ]
 
 
 def do(ctx: Context, label: str, tasks: Sequence[Task]) -> None:
@@ -256,7 +276,8 @@ def origin(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None) -> 
     inputs = [path for shard in shards for path, _ in curation.measured(ctx.root, shard, stages)]
     inputs += [] if clusters is None else [ctx.root / "clusters.parquet"]
     receipts = [read_receipt(ctx.root, path) for path in inputs]
-    settings = [dataclasses.asdict(params) | params.identity(), origins.anchors_identity(stages)]
+    reference_ = (ctx.work.identity() or {}).get("reference", [])
+    settings = [dataclasses.asdict(params) | params.identity(), origins.anchors_identity(stages), reference_]
     key = task_key(f"origin-{origins.VERSION}", settings, [r and r.sha256 for r in receipts])
     ctx.progress.begin("origin", sum(s.rows for s in shards), 0)
     if not all(is_done(ctx.root, path, key) for path in (*paths, summary)):
@@ -275,11 +296,12 @@ def origin(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None) -> 
 
 def _origin(ctx: Context, shards: Sequence[Shard], clusters: Clusters | None) -> origins.Found:
     stages, params = ctx.recipe.stages, ctx.recipe.origin
-    given = origins.read_calibration(params.calibration, stages) if params.calibration else None
     tables = [_origin_facts(ctx.root, shard, stages) for shard in shards]
     documents = pa.concat_tables(tables, promote_options="default")
     copies = None if clusters is None else clusters.cluster
-    return origins.judge(documents, copies, origins.anchors(stages), given, params)
+    scored = pc.and_(pa.array(given(ctx, documents.num_rows)), pc.is_valid(documents["prob_synthetic"]))
+    vouched = _vouched(ctx.recipe, documents.filter(scored))
+    return origins.judge(documents, copies, origins.anchors(stages), vouched, params)
 
 
 def _origin_facts(root: Path, shard: Shard, stages: Sequence[Stage]) -> pa.Table:
@@ -309,7 +331,17 @@ def judge(ctx: Context, shards: Sequence[Shard], found: Origin | None) -> Judged
     """Let the rules speak on every document."""
     rules = ctx.recipe.parsed_rules(extra_of(ctx.root, shards))
     basis = ("", "") if found is None else (found.basis, found.warning)
-    return curation.judge(ctx.root, shards, ctx.recipe.stages, rules, basis)
+    verified = ctx.recipe.parsed_verified(extra_of(ctx.root, shards))
+    judged = curation.judge(ctx.root, shards, ctx.recipe.stages, rules, basis, verified)
+    return dataclasses.replace(judged, reference=given(ctx, len(judged.ids)))
+
+
+def given(ctx: Context, rows: int) -> curation.Bools:
+    """Which documents are of the snapshot that the user gave.  # [docs]"""
+    found = np.zeros(rows, np.bool_)
+    for first, size in (ctx.work.identity() or {}).get("reference", []):
+        found[first : first + size] = True
+    return found
 
 
 def held(ctx: Context, shards: Sequence[Shard], runs: Sequence[EarlierRun]) -> Held:
@@ -325,8 +357,8 @@ def choose(judged: Judged, clusters: Clusters | None, held: Held) -> curation.I6
     return choose_survivors(
         clusters,
         faultless=judged.faultless & ~held.mask,
-        date=judged.date_us,
-        dated=judged.dated,
+        date=np.where(judged.reference, _FIRST, judged.date_us),  # of two copies the trusted one stands for both
+        dated=judged.dated | judged.reference,
         prob_synthetic=judged.prob_synthetic,
         length=judged.text_bytes,
         ids=judged.ids,
@@ -425,8 +457,14 @@ def _verdicts(
                 "survivor_similarity": masked(alike[rows], clustered[rows] | held.mask[rows], pa.float32()),
                 "earlier_run": held.names(rows),
                 "stratum": pc.if_else(pa.array(kept[rows]), mixed.stratum.take(pa.array(mixed.cell[rows])), None),
-                "inclusion": masked(mixed.inclusion[rows], kept[rows], pa.float64()),
-                "weight": masked(mixed.weight[rows], mixed.included[rows], pa.float64()),
+                "reference": pa.array(judged.reference[rows]),
+                "topic": mixed.topic.slice(shard.first, shard.rows),
+                "inclusion": masked(np.minimum(mixed.expected[rows], 1.0), kept[rows], pa.float64()),
+                "expected_copies": masked(mixed.expected[rows], kept[rows], pa.float64()),
+                "mixture_base": masked(mixed.base[rows], kept[rows], pa.float64()),
+                "mixture_cap": masked(mixed.cap[rows], kept[rows], pa.float64()),
+                "mixture_margins": masked(mixed.margins[rows], kept[rows], pa.float64()),
+                "weight": masked(mixed.copies[rows].astype(float), mixed.included[rows], pa.float64()),
             },
         )
 
@@ -455,7 +493,7 @@ def adopt(ctx: Context, old: Path) -> list[Shard]:
         for stage in ctx.recipe.stages:
             ctx.work.adopt(old, f"signals/{stage.name}/{shard.name}")
     own = [f"origin/{shard.name}" for shard in shards]
-    for name in ("repeats.json", "clusters.parquet", "against.parquet", "origin.parquet", *own):
+    for name in ("repeats.json", "clusters.parquet", "against.parquet", "origin.parquet", "topics.parquet", *own):
         if not (ctx.root / name).exists() and (old / name).exists():
             ctx.work.adopt(old, name)
     return shards
@@ -491,6 +529,7 @@ def finish(
     identity_ = ctx.work.identity() or {}
     found = [*alarms.raised(ctx.recipe, judged, outcome), *alarms.disagreements(shares)]
     found += [] if found_origin is None else found_origin.alarms()
+    found += alarms.mixed(mixed)
     tables = {
         "runs": report_tables.runs(ctx.work.run_id, ctx.recipe, identity_, judged),
         "inputs": report_tables.inputs(identity_),
@@ -505,13 +544,18 @@ def finish(
         ),
         "dedup": report_tables.dedup({} if clusters is None else clusters.report),
         "shares": report_tables.shares(shares),
-        "strata": ("cells of the mixture: what was kept, what was drawn", mixed.strata),
+        "strata": (
+            "every topic, source, language, domain and year: its box, what was kept, what was drawn",
+            mixed.strata,
+        ),
+        "frontier": ("the most words a mixture can have under each cap, whatever its margins", mixed.frontier),
         "constraints": ("what the mixture had to hold, and what it holds", mixed.constraints),
     }
     content = audit.build(ctx.root, ledger_schema(ctx.recipe.signals()), len(judged.ids), tables)
     summary = {
         "outcomes": curation.counts(outcome),
         "shares": _headline(shares),
+        "mixture": _mixture_in_words(mixed),
         "alarms": [vars(alarm) for alarm in found],
         "example": _example(judged, outcome),
     }
@@ -527,47 +571,145 @@ def _headline(shares: pa.Table) -> list[dict[str, Any]]:
     return [{name: row[name] for name in said} for row in rows]
 
 
+def _mixture_in_words(mixed: Mixed) -> dict[str, Any]:
+    """What the mixture was held to and how far it got."""
+    said = ("name", "target", "expected", "realised", "price", "met")
+    rows = [{name: row[name] for name in said} for row in mixed.constraints.to_pylist()]
+    boxed = mixed.strata.filter(pc.is_valid(mixed.strata["low"]))
+    return {
+        "reference": mixed.reference,
+        "constraints": rows,
+        "margins": boxed.num_rows,
+        "margins_met": int(pc.sum(boxed["met"]).as_py() or 0),
+        "topics": len(pc.unique(mixed.topic.drop_null())),
+    }
+
+
 def _example(judged: Judged, outcome: Codes) -> str:
     """A document worth explaining to a newcomer: the first that is not in the mixture, else the first."""
     row = int(np.argmax(outcome != OUTCOMES.index("curated")))
     return str(uuid.UUID(bytes=judged.ids[row].tobytes()))
 
 
-def mix(ctx: Context, judged: Judged, kept: curation.Bools) -> Mixed:
+def topics(ctx: Context, shards: Sequence[Shard], judged: Judged, clusters: Clusters | None) -> Topics | None:
+    """The topic of every document, by clusters of meaning found in the reference; None where no stage measures meaning."""
+    if "topic" not in {stage.name for stage in ctx.recipe.stages}:
+        return None
+    path = ctx.root / "topics.parquet"
+    unique = np.ones(len(judged.ids), np.bool_) if clusters is None else clusters.cluster == positions(judged)
+    members = np.flatnonzero(reference.members(judged, unique))
+    members = members[unit_hash(judged.ids[members], ctx.recipe.seed, "topics").argsort(kind="stable")[:TOPIC_SAMPLE]]
+    receipts = [read_receipt(ctx.root, ctx.root / "signals/topic" / shard.name) for shard in shards]
+    learned_from = hashlib.sha256(np.sort(members).tobytes()).hexdigest()
+    key = task_key("topics-1", ctx.recipe.seed, learned_from, [r and r.sha256 for r in receipts])
+    if not is_done(ctx.root, path, key):
+        ctx.progress.begin("topics", len(judged.ids), 0)
+        _write_topics(ctx, shards, judged.ids, np.sort(members), path, key)
+        ctx.progress.end()
+    table = pq.read_table(path)
+    return Topics(
+        tuple(json.loads((table.schema.metadata or {})[b"names"])), table["topic"].to_numpy().astype(np.int64)
+    )
+
+
+TOPIC_SAMPLE = 50_000  # documents that topics are learned from; more move no centre by much
+
+
+def _write_topics(
+    ctx: Context, shards: Sequence[Shard], ids: curation.U64, members: curation.I64, path: Path, key: str
+) -> None:
+    vectors = curation.Rows(ctx.root / "signals/topic", shards, "topic_vector")
+    found = topic_clusters.fit(_vectors(vectors(members)), ids[members], ctx.recipe.seed)
+    schema = pa.schema([("topic", pa.int32())]).with_metadata({"names": json.dumps(_numbered(found.names))})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for shard in shards:
+            rows = np.arange(shard.first, shard.first + shard.rows)
+            yield pa.record_batch([pa.array(topic_clusters.assign(found, _vectors(vectors(rows))), pa.int32())], schema)
+            ctx.progress.advance(shard.rows)
+
+    write_parquet(ctx.root, path, schema, batches(), key)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Names that no two topics share."""
+    width = len(str(max(len(names) - 1, 0)))
+    return [f"{i:0{width}d} {name}".strip() for i, name in enumerate(names)]
+
+
+def _vectors(column: pa.Array) -> F32:
+    """Vectors as a matrix, nan where null.  # [docs, dim]"""
+    flat = column.flatten() if not column.null_count else pc.list_flatten(column)
+    dim = column.type.list_size
+    found = np.full((len(column), dim), np.nan, np.float32)
+    found[column.is_valid().to_numpy(zero_copy_only=False)] = flat.to_numpy(zero_copy_only=False).reshape(-1, dim)
+    return found
+
+
+def mix(ctx: Context, judged: Judged, kept: curation.Bools, topics_: Topics | None, clusters: Clusters | None) -> Mixed:
     """Draw the mixture from what was kept.
 
     A document counts with its P(synthetic) at the upper end of its own stratum's share, or of all where that cannot be
     told, so that the cap holds when the estimate is off and a newspaper of people does not pay for a chat log; one that
-    was not judged counts as that upper end itself; one that its source declares synthetic counts as synthetic.
+    was not judged counts as that upper end itself; one that its source declares synthetic counts as synthetic; one of the
+    snapshot is human.
     """
-    evidence_ = _evidence(ctx.recipe, judged)
-    rows = np.flatnonzero(kept)
-    names, codes = _strata_of(judged, ctx.recipe.mixture.stratum)
-    (upper,) = _upper_shares(evidence_, np.where(kept, 0, -1), 1, 0.5)
-    of_stratum = _upper_shares(evidence_, np.where(kept, codes, -1), len(names), upper)
-    known = {"text": judged.prob_calibrated, "document": judged.prob_document, "pooled": judged.prob_pooled}
-    prob = posterior(known[ctx.recipe.mixture.origin], np.minimum(of_stratum, MOST_PRIOR)[codes])
-    q = np.where(np.isnan(prob), of_stratum[codes], prob)
-    q = np.where(pc.fill_null(pc.equal(judged.declared_origin, "synthetic"), False).to_numpy(), 1.0, q)
-    drawn = mixture.sample(ctx.recipe.mixture, judged.ids[rows], codes[rows], len(names), q[rows], judged.n_words[rows])
-    strata = [{"stratum": name, **row} for name, row in zip(names, drawn.strata, strict=True) if row["kept"]]
+    params, rows = ctx.recipe.mixture, np.flatnonzero(kept)
+    names, codes = _strata_of(judged, params.stratum)
+    q, upper, unjudged = _believed(ctx.recipe, judged, kept, names, codes)
+    held_to = reference.reference(judged, kept, q)
+    copies = np.ones(len(kept)) if clusters is None else np.bincount(clusters.cluster)[clusters.cluster]
+    facts = Facts(
+        ids=judged.ids[rows],
+        words=judged.n_words[rows] if judged.n_words.any() else judged.text_bytes[rows],
+        q=q[rows],
+        quality=judged.quality[rows],
+        copies=copies[rows].astype(np.int64),
+        snapshot=judged.reference[rows],
+        verified=(judged.verified & ~judged.reference)[rows],
+        margins=tuple(reference.margins(judged, kept, q, held_to, topics_)),
+    )
+    drawn = mixture.sample(params, facts)
     constraints = [
-        {
-            **row,
-            "upper_share": float(of_stratum[codes[rows]].mean()) if len(rows) else 0.0,
-            "unjudged": int(np.isnan(prob[rows]).sum()),
-        }
+        {**row, "upper_share": float(upper[rows].mean()) if len(rows) else 0.0, "unjudged": int(unjudged[rows].sum())}
         for row in drawn.constraints
     ]
+    known = {
+        name: _spread(rows, getattr(drawn, name), len(kept))
+        for name in ("copies", "expected", "base", "cap", "margins")
+    }
     return Mixed(
         stratum=pa.array(names, pa.string()),
         cell=codes,
-        included=_spread(rows, drawn.included, len(kept)),
-        inclusion=_spread(rows, drawn.inclusion, len(kept)),
-        weight=_spread(rows, drawn.weight, len(kept)),
-        strata=pa.Table.from_pylist(strata, schema=report_tables.STRATA),
+        topic=_topic_names(topics_, len(kept)),
+        **known,
+        strata=pa.Table.from_pylist(drawn.boxes, schema=report_tables.STRATA),
         constraints=pa.Table.from_pylist(constraints, schema=report_tables.CONSTRAINTS),
+        frontier=pa.Table.from_pylist(drawn.frontier, schema=report_tables.FRONTIER),
+        reference=held_to.kind,
+        notes=drawn.notes,
     )
+
+
+def _topic_names(found: Topics | None, size: int) -> pa.Array:
+    if found is None:
+        return pa.nulls(size, pa.string())
+    return pa.array(found.names, pa.string()).take(pa.array(found.codes, mask=found.codes < 0))
+
+
+def _believed(
+    recipe: Recipe, judged: Judged, kept: curation.Bools, names: list[str], codes: curation.I64
+) -> tuple[curation.F64, curation.F64, curation.Bools]:
+    """P(synthetic) of every document as the mixture counts it, its stratum's upper end, and which were not judged.  # [docs]"""
+    evidence_ = _evidence(recipe, judged)
+    own = kept & ~judged.reference
+    (all_of_it,) = _upper_shares(evidence_, np.where(own, 0, -1), 1, 0.5)
+    upper = _upper_shares(evidence_, np.where(own, codes, -1), len(names), all_of_it)[codes]
+    known = {"text": judged.prob_calibrated, "document": judged.prob_document, "pooled": judged.prob_pooled}
+    prob = posterior(known[recipe.mixture.origin], np.minimum(upper, MOST_PRIOR))
+    q = np.where(np.isnan(prob), upper, prob)
+    q = np.where(pc.fill_null(pc.equal(judged.declared_origin, "synthetic"), False).to_numpy(), 1.0, q)
+    return np.where(judged.reference, 0.0, q), upper, np.isnan(prob) & ~judged.reference
 
 
 def _upper_shares(found: Evidence, stratum: curation.I64, strata: int, unknown: float) -> curation.F64:
@@ -596,16 +738,29 @@ def shares(
 ) -> pa.Table:
     """Human and synthetic share of the input, without its duplicates, of what was kept and of the mixture."""
     unique = (survivor == positions(judged)) & ~held.mask
-    return share_table(judged, scopes(judged, unique, kept, mixed.included), _evidence(ctx.recipe, judged))
+    return share_table(judged, scopes(judged, unique, kept, mixed.copies), _evidence(ctx.recipe, judged))
 
 
 def _evidence(recipe: Recipe, judged: Judged) -> Evidence:
     """What shares rest on: the corpus's own trusted text, the calibration file's, the anchors."""
-    path = recipe.origin.calibration if origins.measures_origin(recipe.stages) else ""
-    given = origins.read_calibration(path, recipe.stages) if path else None
-    return evidence(judged, _anchors(recipe), given)
+    scored = judged.reference & ~np.isnan(judged.prob_synthetic)
+    scores = pa.table({"ai_logit": judged.ai_logit[scored], "source": judged.source.cast(pa.string()).filter(scored)})
+    return evidence(judged, anchors_for(recipe.stages), _vouched(recipe, scores))
 
 
-def _anchors(recipe: Recipe) -> Anchors | None:
-    """The shipped error rates, for a recipe that measures origin by the shipped detector."""
-    return shipped_anchors(origins.gate(recipe.stages)) if origins.measures_origin(recipe.stages) else None
+def _vouched(recipe: Recipe, scores: pa.Table) -> pa.Table | None:
+    """Scores of what the user vouches for: the calibration file's and the snapshot's; None for neither.
+
+    scores: of the snapshot, with the columns of a calibration file that are known.
+    """
+    if not origins.measures_origin(recipe.stages):
+        return None
+    path = recipe.origin.calibration
+    files = [origins.read_calibration(path, recipe.stages)] if path else []
+    if scores.num_rows:
+        columns = [
+            scores[c.name].cast(c.type) if c.name in scores.column_names else pa.nulls(scores.num_rows, c.type)
+            for c in origins.CALIBRATION
+        ]
+        files.append(pa.table(columns, schema=origins.CALIBRATION))
+    return pa.concat_tables(files).combine_chunks() if files else None
