@@ -25,6 +25,7 @@ STAGES: Final[dict[str, str]] = {
     "traces": "curator.stages.traces:Traces",
     "surprisal": "curator.stages.surprisal:Surprisal",
     "watermark": "curator.stages.watermark:Watermark",
+    "topic": "curator.stages.topic:Topic",
 }
 
 
