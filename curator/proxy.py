@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 F64 = npt.NDArray[np.float64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+U8 = npt.NDArray[np.uint8]
 U64 = npt.NDArray[np.uint64]
+Bools = npt.NDArray[np.bool_]
 
 END: Final = 0  # id of the token that ends a document
 _END_NAME: Final = "<|end|>"
@@ -108,6 +110,78 @@ def decode(tokenizer: Tokenizer, tokens: Tokens) -> list[str]:
     firsts = tokens.ends - tokens.sizes
     documents = [tokens.ids[first:end].tolist() for first, end in zip(firsts, tokens.ends, strict=True)]
     return list(tokenizer.decode_batch(documents, skip_special_tokens=True))
+
+
+# --- Words -----------------------------------------------------------------------------------------
+# A word is a run of tokens that are letters, up to the next blank; every byte beyond ASCII counts as a letter.
+
+_FNV: Final = np.uint64(0xCBF29CE484222325)  # FNV-1a, 64 bits (Fowler, Noll, Vo 1991)
+_FNV_PRIME: Final = np.uint64(0x100000001B3)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words that tokens spell, case and the blank before them aside."""
+
+    names: U64  # [tokens] hash of the word that a token belongs to; 0 where it belongs to none
+    pieces: I32  # [tokens] tokens of that word
+
+
+def words(tokenizer: Tokenizer, tokens: Tokens) -> Words:
+    """Which word each token belongs to."""
+    spelt = _spelt(tokenizer)
+    bare = [piece.removeprefix(b" ") for piece in spelt]
+    blank = np.array([piece.startswith(b" ") for piece in spelt])
+    letters = np.array([bool(piece) and all(_is_letter(byte) for byte in piece) for piece in bare])
+    offsets = np.cumsum([0, *map(len, bare)], dtype=np.int64)
+    names, pieces = np.zeros(len(tokens.ids), np.uint64), np.zeros(len(tokens.ids), np.int32)
+    _words(
+        tokens.ids, tokens.ends, letters, blank, offsets, np.frombuffer(b"".join(bare).lower(), np.uint8), names, pieces
+    )
+    return Words(names, pieces)
+
+
+def documents_with(names: U64, ends: I64) -> tuple[U64, I64]:
+    """Every word, ascending by its hash, and in how many documents it stands.  names, ends: as of `Words`, `Tokens`."""
+    order = np.argsort(names, kind="stable")  # so that within a word documents ascend
+    document = np.searchsorted(ends, order, side="right")
+    names = names[order]
+    new = np.concatenate([[True], names[1:] != names[:-1]])[: len(names)]
+    fresh = new | np.concatenate([[True], document[1:] != document[:-1]])[: len(names)]
+    known, counts = names[new], np.add.reduceat(fresh.astype(np.int64), np.flatnonzero(new)) if len(names) else new
+    return known[known > 0], np.asarray(counts[known > 0], np.int64)
+
+
+def _spelt(tokenizer: Tokenizer) -> list[bytes]:
+    """The bytes of every token, by id; none of the end token."""
+    from tokenizers import pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())  # a printable byte stands for itself, the others follow
+    themselves = {ord(letter) for letter in alphabet if ord(letter) < 256}
+    others = iter(byte for byte in range(256) if byte not in themselves)
+    byte_of = {letter: ord(letter) if ord(letter) < 256 else next(others) for letter in alphabet}
+    names = sorted((place, name) for name, place in tokenizer.get_vocab().items())
+    return [b"" if place == END else bytes(byte_of[letter] for letter in name) for place, name in names]
+
+
+def _is_letter(byte: int) -> bool:
+    return byte >= 0x80 or chr(byte).isalpha()
+
+
+@kernel
+def _words(ids: I32, ends: I64, letters: Bools, blank: Bools, offsets: I64, spelt: U8, names: U64, pieces: I32) -> None:
+    i = 0
+    for end in ends:
+        while i < end:
+            first, name = i, _FNV
+            while i < end and letters[ids[i]] and (i == first or not blank[ids[i]]):
+                for at in range(offsets[ids[i]], offsets[ids[i] + 1]):
+                    name = (name ^ np.uint64(spelt[at])) * _FNV_PRIME
+                i += 1
+            names[first:i] = name | np.uint64(1)
+            pieces[first:i] = i - first
+            if i == first:
+                i += 1
 
 
 # --- The model -----------------------------------------------------------------------------------

@@ -199,6 +199,37 @@ def test_texts_come_back_as_they_were() -> None:
     assert len(proxy.encode(tokenizer, [])) == 0
 
 
+def test_words_are_told_by_their_letters() -> None:
+    texts = ["Der Straßenbahn folgte die Straßenbahn. STRASSE?", "don't re-read “naïve” x1y naïve\nDer", ""]
+    tokenizer = proxy.learn_tokenizer(["a b c"], 258)  # no merges: a token a byte
+    tokens = proxy.encode(tokenizer, texts)
+    found = proxy.words(tokenizer, tokens)
+    spelt = proxy._spelt(tokenizer)
+    runs: list[tuple[bytes, int]] = []
+    for token, name, pieces in zip(tokens.ids.tolist(), found.names.tolist(), found.pieces.tolist(), strict=True):
+        assert (name == 0) == (pieces == 0)
+        if name:
+            runs.append((spelt[token], pieces))
+    first = [pieces for _, pieces in runs]
+    assert first[:3] == [3, 3, 3]
+    names = found.names[: tokens.ends[0]]
+    straße = len("Straßenbahn".encode())
+    assert names[4] == names[tokens.ends[0] - 1 - len(b". STRASSE?") - 1]  # once in the middle, once before a full stop
+    assert found.pieces[4] == straße
+    known, counts = proxy.documents_with(found.names, tokens.ends)
+    by_name = dict(zip(known.tolist(), counts.tolist(), strict=True))
+    assert by_name[int(names[0])] == 2  # "Der" begins the first document and ends the second
+    assert len(known) == len({int(name) for name in found.names if name})
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), max_size=12))
+def test_words_are_counted_once_a_document(documents: list[list[int]]) -> None:
+    names = np.array([name for one in documents for name in one], np.uint64)
+    known, counts = proxy.documents_with(names, np.cumsum([len(one) for one in documents], dtype=np.int64))
+    wanted = Counter(name for one in documents for name in set(one) if name)
+    assert dict(zip(known.tolist(), counts.tolist(), strict=True)) == wanted
+
+
 def sample_texts(least: int) -> list[str]:
     texts = pq.read_table(SAMPLE, columns=["text"])["text"].drop_null().to_pylist()
     return [text[:600] for text in texts if len(text) > least]
