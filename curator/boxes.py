@@ -54,6 +54,7 @@ class Rows:
     share: list[float] = field(default_factory=list)
     limit: list[float] = field(default_factory=list)
     equality: list[bool] = field(default_factory=list)
+    dearest: list[float] = field(default_factory=list)
     label: list[tuple[str, int, str]] = field(default_factory=list)  # dimension or setting, group, side
 
     def functional(self, values: F64, columns: I64) -> int:
@@ -63,14 +64,22 @@ class Rows:
         return len(self.values) - 1
 
     def row(
-        self, label: tuple[str, int, str], which: int, sign: float, share: float, limit: float, equality: bool = False
+        self,
+        label: tuple[str, int, str],
+        which: int,
+        sign: float,
+        share: float,
+        limit: float,
+        equality: bool = False,
+        dearest: float = np.inf,
     ) -> None:
-        """Ask that sign x (functional - share x total) is at most `limit` words."""
+        """Ask that sign x (functional - share x total) is at most `limit` words, at a price of at most `dearest`."""
         self.which.append(which)
         self.sign.append(sign)
         self.share.append(share)
         self.limit.append(limit)
         self.equality.append(equality)
+        self.dearest.append(dearest)
         self.label.append(label)
 
     def over(self, name: str, values: F64, share: float) -> None:
@@ -88,17 +97,17 @@ class Rows:
         every = np.arange(len(self.cells.words))
         self.row(("budget_words", -1, "both"), self.functional(np.ones(len(every)), every), 1.0, 0.0, words, True)
 
-    def boxes(self, margin: Margin, column: int, asked: Box) -> None:
-        """Hold every group of a margin inside its box."""
+    def boxes(self, margin: Margin, column: int, asked: Box, dearest: float) -> None:
+        """Hold every group of a margin inside its box, as far as `dearest` goes."""
         for group, rows in _members(self.cells.groups[:, column]):
             low, high = float(asked.low[group]), float(asked.high[group])
             if low <= 0 and high >= 1:
                 continue
             which = self.functional(np.ones(len(rows)), rows)
             if high < 1:
-                self.row((margin.dimension, group, "high"), which, 1.0, high, 0.0)
+                self.row((margin.dimension, group, "high"), which, 1.0, high, 0.0, dearest=dearest)
             if low > 0:
-                self.row((margin.dimension, group, "low"), which, -1.0, low, 0.0)
+                self.row((margin.dimension, group, "low"), which, -1.0, low, 0.0, dearest=dearest)
 
     def floors(self, margin: Margin, column: int, part: float) -> None:
         """Keep this part of every group's likely human words."""
@@ -128,6 +137,7 @@ class Rows:
             share=np.array(self.share, np.float64),
             limit=np.array(self.limit, np.float64),
             equality=np.array(self.equality, np.bool_),
+            dearest=np.array(self.dearest, np.float64),
         )
 
 

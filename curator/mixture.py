@@ -42,7 +42,14 @@ U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
 SHRINK: Final = 0.8  # the least part of a budget that a mixture may come to before its boxes are widened
-WIDER: Final = (1.0, 2.0, 4.0)  # how much wider boxes are tried
+# How boxes give way, one after another: twice and four times as wide, then missed where they would charge a document more
+# than this, as a logarithm of its weight.
+_GIVING_WAY: Final = (
+    (1.0, np.inf),
+    (2.0, np.inf),
+    (4.0, np.inf),
+    *((1.0, price) for price in (2.0, 1.0, 0.5, 0.25, 0.1)),
+)
 ALIVE: Final = 5.0  # estimated human documents from which a group does not go extinct
 CAPS: Final = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)  # of the frontier
 GUARDED: Final = ("topic", "source", "language")  # dimensions with floors; domains are too many and too small
@@ -148,8 +155,13 @@ class _Plan:
     base: F64  # [cells]
     most: F64
     solution: Solution
-    budget: float  # words asked for; 0 for as many as possible
-    width: float
+    ask: _Ask
+
+    @property
+    def holds(self) -> bool:
+        """True when every row holds that must; boxes with a limit to their price need not."""
+        must = np.isinf(np.array(self.rows.dearest, np.float64))
+        return bool((self.solution.violation[must] <= HOLDS).all())
 
     @property
     def words(self) -> float:
@@ -169,6 +181,7 @@ def sample(params: MixtureParams, facts: Facts) -> Mixture:
     base = plan.base[cells.of]
     # cells at the repeat cap were cut off there: what margins ask is what is left of the product
     margins = np.divide(expected, base * cap[cells.of], out=np.ones(len(base)), where=base * cap[cells.of] > 0)
+    boxes = _box_rows(facts, plan, copies)
     return Mixture(
         copies=copies,
         expected=expected,
@@ -177,9 +190,9 @@ def sample(params: MixtureParams, facts: Facts) -> Mixture:
         margins=margins,
         guarded=guarded,
         constraints=_constraints(params, facts, plan, copies),
-        boxes=_box_rows(facts, plan, copies),
+        boxes=boxes,
         frontier=frontier(cells, plan.most),
-        notes=_notes(params, facts, plan),
+        notes=_notes(params, facts, plan, boxes),
     )
 
 
@@ -209,26 +222,30 @@ def _of_all(params: MixtureParams, facts: Facts, cells: Cells) -> _Plan:
     q, cap = unverified(cells), min(params.max_synthetic, 1.0)
     wanted = np.minimum(1.0, (1 - q) / (1 - cap)) if cap < 1 else np.ones(len(q))
     base = _filled(preference(params, cells), cells.words, np.ones(len(q)), float((wanted * cells.words).sum()))
-    free = _solved(params, facts, cells, base, most, 0.0, np.inf)
-    for width in WIDER:
-        plan = _solved(params, facts, cells, base, most, 0.0, width, free.words)
-        if plan.solution.feasible and plan.words >= SHRINK * free.words:
+    free = _solved(params, facts, cells, base, most, _Ask(margins=False, floors=False))
+    for width, dearest in _GIVING_WAY:
+        plan = _solved(params, facts, cells, base, most, _Ask(width, dearest, reach=free.words))
+        if plan.holds and plan.words >= SHRINK * free.words:
             return plan
-    plan = _solved(params, facts, cells, base, most, 0.0, np.inf, free.words)
-    return plan if plan.solution.feasible else free  # no floor outweighs the cap
+    plan = _solved(params, facts, cells, base, most, _Ask(margins=False, reach=free.words))
+    return plan if plan.holds else free  # no floor outweighs the cap
 
 
 def _of_budget(params: MixtureParams, facts: Facts, cells: Cells) -> _Plan:
-    """These words exactly, or down to four fifths of them, in boxes up to four times as wide; else an error."""
+    """These words exactly, or down to four fifths of them; then boxes give way; else an error."""
     most = np.full(len(cells.q), float(params.max_repeats))
     liked = preference(params, cells)
     supply = float(cells.words[liked > 0].sum())
-    for part, width in ((1.0, 1.0), (0.9, 1.0), *((SHRINK, width) for width in WIDER)):
+    for part, (width, dearest) in (
+        (1.0, _GIVING_WAY[0]),
+        (0.9, _GIVING_WAY[0]),
+        *((SHRINK, way) for way in _GIVING_WAY),
+    ):
         budget = part * params.budget_words
         ceiling = np.full(len(liked), 1.0 if budget <= supply else float(params.max_repeats))
         base = _filled(liked, cells.words, ceiling, budget)
-        plan = _solved(params, facts, cells, base, most, budget, width, budget)
-        if plan.solution.feasible:
+        plan = _solved(params, facts, cells, base, most, _Ask(width, dearest, budget, budget))
+        if plan.holds:
             return plan
     reach = ", ".join(f"{row['cap']:.0%}: {row['words']:,.0f}" for row in frontier(cells, most) if row["cap"] >= 0.05)
     raise RecipeError(
@@ -252,47 +269,49 @@ def _filled(liked: F64, words: F64, ceiling: F64, total: float) -> F64:
     return np.minimum(full, float(scale[at]) * liked)
 
 
-def _solved(
-    params: MixtureParams,
-    facts: Facts,
-    cells: Cells,
-    base: F64,
-    most: F64,
-    budget: float,
-    width: float,
-    reach: float = 0.0,
-) -> _Plan:
-    """Solve with boxes of a width; infinitely wide ones are left out.
+@dataclass(frozen=True)
+class _Ask:
+    """What one attempt asks for.
 
-    reach: words the mixture will have, about; 0 to leave out all but the caps.
+    width: of the boxes, times tolerance.  dearest: price beyond which a box is rather missed.  budget: words; 0 for as
+    many as the rest allows.  reach: words the mixture will have, about.  floors, margins: whether these are asked for.
     """
+
+    width: float = 1.0
+    dearest: float = np.inf
+    budget: float = 0.0
+    reach: float = 0.0
+    floors: bool = True
+    margins: bool = True
+
+
+def _solved(params: MixtureParams, facts: Facts, cells: Cells, base: F64, most: F64, ask: _Ask) -> _Plan:
     rows, boxes = Rows(cells), []
     if params.max_synthetic < 1:
         rows.over("max_synthetic", unverified(cells), params.max_synthetic)
     if cells.verified.any():
         rows.over("max_verified", cells.verified.astype(float), params.max_verified)
-    if reach and cells.snapshot.any():
-        rows.under("snapshot", cells.snapshot.astype(float), _snapshot_share(params, cells, reach))
+    if ask.reach and cells.snapshot.any():
+        rows.under("snapshot", cells.snapshot.astype(float), _snapshot_share(params, cells, ask.reach))
     human = likely_human(cells) * cells.words
+    part = min(1.0, ask.budget / max(float(human.sum()), 1.0)) if ask.budget else 1.0
     for column, margin in enumerate(facts.margins):
-        asked = _box(margin, cells.groups[:, column], human * most, params.tolerance, width, reach)
-        boxes.append(asked)
-        rows.boxes(margin, column, asked)
-        if reach and margin.dimension in GUARDED:
-            part = min(1.0, budget / max(float(human.sum()), 1.0)) if budget else 1.0
+        boxes.append(_box(margin, cells.groups[:, column], human * most, params.tolerance, ask))
+        rows.boxes(margin, column, boxes[-1], ask.dearest)
+        if ask.floors and margin.dimension in GUARDED:
             rows.floors(margin, column, params.floor * part)
-    if budget:
-        rows.total(budget)
-    return _Plan(rows, tuple(boxes), base, most, solve(rows.problem(base, most)), budget, width)
+    if ask.budget:
+        rows.total(ask.budget)
+    return _Plan(rows, tuple(boxes), base, most, solve(rows.problem(base, most)), ask)
 
 
-def _box(margin: Margin, group: I64, human: F64, tolerance: float, width: float, reach: float) -> Box:
+def _box(margin: Margin, group: I64, human: F64, tolerance: float, ask: _Ask) -> Box:
     """The box of a margin; one that holds nothing where none is asked.  human: [cells] likely human words, repeats counted."""
     groups = len(margin.names)
-    if width == np.inf or tolerance >= 1 or not reach:
+    if not ask.margins or tolerance >= 1 or not ask.reach:
         return Box(np.zeros(groups), np.ones(groups))
-    supply = np.bincount(group[group >= 0], human[group >= 0], groups) / reach
-    return box(margin, min(1.0, tolerance * width), supply)
+    supply = np.bincount(group[group >= 0], human[group >= 0], groups) / ask.reach
+    return box(margin, min(1.0, tolerance * ask.width), supply)
 
 
 def _snapshot_share(params: MixtureParams, cells: Cells, reach: float) -> float:
@@ -479,20 +498,26 @@ def _parts(values: F64, total: float) -> F64:
     return values / total if total else values
 
 
-def _notes(params: MixtureParams, facts: Facts, plan: _Plan) -> tuple[str, ...]:
+def _notes(params: MixtureParams, facts: Facts, plan: _Plan, boxes: list[dict[str, Any]]) -> tuple[str, ...]:
     """What had to give way, in words."""
     said = []
-    if plan.budget and plan.budget < params.budget_words:
+    if plan.ask.budget < params.budget_words:
         said.append(
-            f"the budget of {params.budget_words:,} words was cut to {plan.budget:,.0f}: more cannot hold cap and margins"
+            f"the budget of {params.budget_words:,} words was cut to {plan.ask.budget:,.0f}: more cannot hold cap and margins"
         )
     floors = {side for _, _, side in plan.rows.label} & {"floor"}
     if params.floor and not floors and plan.words and any(m.dimension in GUARDED for m in facts.margins):
         said.append("mixture.floor was not held: with it the cap on synthetic text would not")
-    if plan.width == np.inf and params.tolerance < 1 and plan.words:
+    missed = sum(not row["met"] for row in boxes)
+    if not plan.ask.margins and params.tolerance < 1 and plan.words:
         said.append("no margin was held to its reference: any box would have cost more than a fifth of the mixture")
-    elif 1 < plan.width < np.inf:
+    elif missed:
         said.append(
-            f"margins were given boxes {plan.width:g} times as wide as mixture.tolerance says: narrower ones cost too much"
+            f"{missed:,} margin(s) lie outside their boxes: holding them would have cost more than a fifth of the mixture; "
+            '`curator sql OUT "select * from strata where not met order by abs(share_expected - reference) desc"` names them'
+        )
+    elif plan.ask.width > 1:
+        said.append(
+            f"margins were given boxes {plan.ask.width:g} times as wide as mixture.tolerance says: narrower ones cost too much"
         )
     return tuple(said)

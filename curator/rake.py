@@ -33,7 +33,7 @@ MOST_PRICE: Final = (
 MOST_LOG: Final = 50.0  # logarithm of the largest weight where none is given, so that no exponential overflows
 CLIMBS, NEWTON, INNER, BOUNDS = 500, 40, 200, 8  # steps at most: of L-BFGS-B, of Newton, and within one of these
 DAMPING: Final = (1e-10, 1e-6, 1e-3, 0.1, 1.0, 10.0, 100.0)  # parts of a row's curvature added, in the order tried
-EXACT: Final = 1e-15  # parts of the total mass: what is left is rounding
+EXACT: Final = 1e-13  # parts of the total mass: what is left is rounding
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Problem:
     mass: [cells] words of a cell, all its documents once.  most: [cells] largest weight.
     functionals: [functionals, cells] G.  which: [rows] the row of G.  sign, share, equality: [rows].
     limit: [rows] in words, as mass.
+    dearest: [rows] largest price of a row, which it then misses rather than charge more; None for MOST_PRICE.
     """
 
     base: F64
@@ -55,6 +56,7 @@ class Problem:
     share: F64
     limit: F64
     equality: Bools
+    dearest: F64 | None = None
 
 
 @dataclass(frozen=True)
@@ -105,57 +107,66 @@ class _Dual:
         self.problem = problem
         self.total = float(problem.mass.sum()) or 1.0
         live = (problem.base > 0) & (problem.mass > 0) & (problem.most > 0)
-        self.by_cell = problem.functionals.T.tocsr()[live]  # [live cells, functionals]
-        self.by_functional = self.by_cell.T.tocsr()
+        columns = problem.functionals.tocsc().astype(
+            np.float64
+        )  # cell by cell: what is gathered and added to stays small
+        self.columns = columns if live.all() else columns[:, live]  # [functionals, live cells]
         self.mass = problem.mass[live] / self.total
-        self.base = problem.base[live]
-        self.log_base = np.log(self.base)
+        self.log_base = np.log(problem.base[live])
+        self.most_value = float((self.mass * problem.base[live]).sum())
         self.log_most = np.minimum(np.log(problem.most[live]), MOST_LOG)
         self.limit = problem.limit / self.total
         largest = self._largest()
         self.rows: Bools = largest[problem.which] > 0  # the others have no cell
         scale = np.maximum(largest[problem.which], np.abs(problem.share))
-        self.high = np.where(self.rows, MOST_PRICE / np.where(scale > 0, scale, 1.0), 0.0)
+        dearest = MOST_PRICE if problem.dearest is None else np.minimum(problem.dearest, MOST_PRICE)
+        self.high = np.where(self.rows, dearest / np.where(scale > 0, scale, 1.0), 0.0)
         self.low = np.where(problem.equality, -self.high, 0.0)
         self.steps = 0
         self.unit = self.curvature(self.at(np.zeros(len(self.rows))).words)
 
     def _largest(self) -> F64:
         """Size of the largest entry of each functional on live cells.  # [functionals]"""
-        if not self.by_functional.nnz:
-            return np.zeros(self.by_functional.shape[0])
-        return np.asarray(abs(self.by_functional).max(axis=1).todense(), np.float64).ravel()
+        largest = np.zeros(self.columns.shape[0])
+        np.maximum.at(largest, self.columns.indices, np.abs(self.columns.data))
+        return largest
 
     def charges(self, price: F64) -> tuple[F64, float]:
         """What a unit of each functional is charged, and what every cell is given back for the shares."""
         signed = price * self.problem.sign
-        by_functional = np.bincount(self.problem.which, weights=signed, minlength=self.by_functional.shape[0])
+        by_functional = np.bincount(self.problem.which, weights=signed, minlength=self.columns.shape[0])
         return by_functional, float((signed * self.problem.share).sum())
 
     def by_row(self, words: F64) -> F64:
         """Left-hand side of each row.  # [rows]"""
         p = self.problem
-        lhs: F64 = p.sign * ((self.by_functional @ words)[p.which] - p.share * words.sum())
+        lhs: F64 = p.sign * ((self.columns @ words)[p.which] - p.share * words.sum())
         return lhs
 
     def at(self, price: F64) -> _Point:
         """Evaluate: the slope is by how much the rows are missed by the weights these prices lead to."""
         self.steps += 1
         charged, back = self.charges(price)
-        free = self.log_base - (self.by_cell @ charged - back)
-        weight = np.exp(np.minimum(free, self.log_most))
-        over = np.maximum(free - self.log_most, 0.0)
-        words = self.mass * weight
-        value = float((self.mass * self.base - words - words * over).sum() - (price * self.limit).sum())
+        free = self.columns.T @ -charged  # changed in place from here on: fresh memory costs more than the sums
+        free += self.log_base
+        free += back
+        over = free - self.log_most
+        np.minimum(free, self.log_most, out=free)
+        words = np.exp(free, out=free)
+        words *= self.mass
+        unbound = np.where(over > 0, 0.0, words)
+        np.maximum(over, 0.0, out=over)
+        over += 1.0
+        over *= words
+        value = self.most_value - float(over.sum()) - float((price * self.limit).sum())
         slope = np.where(self.rows, self.by_row(words) - self.limit, 0.0)
-        return _Point(price, value, slope, words, np.where(over > 0, 0.0, words))
+        return _Point(price, value, slope, words, unbound)
 
     def curvature(self, words: F64) -> F64:
         """Diagonal of the dual's Hessian, made positive, if these words could change.  # [rows]"""
         p = self.problem
-        squares = self.by_functional.copy()
-        squares.data **= 2
-        first, second = (self.by_functional @ words)[p.which], (squares @ words)[p.which]
+        squares = self.columns.power(2)
+        first, second = (self.columns @ words)[p.which], (squares @ words)[p.which]
         diagonal = second - 2 * p.share * first + p.share**2 * words.sum()
         return np.asarray(np.maximum(diagonal, 1e-12 * float(diagonal.max(initial=0.0))) + 1e-300, np.float64)
 
@@ -222,7 +233,7 @@ class _Dual:
         def times(direction: F64) -> F64:
             self.steps += 1
             charged, back = self.charges(direction)
-            return self.by_row(free * (self.by_cell @ charged - back)) + damper * direction
+            return self.by_row(free * (self.columns.T @ charged - back)) + damper * direction
 
         return times
 
@@ -246,7 +257,7 @@ def _conjugate(matrix: Callable[[F64], F64], target: F64, diagonal: F64) -> F64:
     along = rest / diagonal
     size = first = float((rest * along).sum())
     for _ in range(INNER):
-        if size <= 1e-16 * first:
+        if size <= 1e-10 * first:
             break
         image = matrix(along)
         bend = float((along * image).sum())

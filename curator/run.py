@@ -98,8 +98,12 @@ def decide(ctx: steps.Context, shards: Sequence[Shard], runs: Sequence[EarlierRu
 
 
 def redecide_run(root: Path, settings: Sequence[str], out: Path, progress: Progress) -> dict[str, Any]:
-    """Decide a finished run again into `out` under changed rules; documents and signals are taken over, not made again."""
-    finished(root)
+    """Decide a run again into `out` under changed rules; documents and signals are taken over, not made again.
+
+    A run that stopped after all was measured, for a rule or a mixture that cannot be, will do.
+    """
+    if not steps.is_measured(root):
+        finished(root)
     if out.resolve() == root.resolve():
         raise InputError(f"{out} is the run itself; choose another folder with -o")
     old = Workspace(root)

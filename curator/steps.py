@@ -499,6 +499,17 @@ def adopt(ctx: Context, old: Path) -> list[Shard]:
     return shards
 
 
+def is_measured(root: Path) -> bool:
+    """True for a run that every stage has measured wholly, finished or not."""
+    identity_ = Workspace(root).identity() if root.is_dir() else None
+    if identity_ is None:
+        return False
+    shards = curation.shards_of(root)
+    signals = [root / "signals" / name / shard.name for name in identity_.get("stages", ()) for shard in shards]
+    whole = sum(shard.rows for shard in shards) == sum(entry["rows"] for entry in identity_.get("inputs", ()))
+    return bool(shards) and whole and all(read_receipt(root, path) is not None for path in signals)
+
+
 def same_weights(recipe: Recipe, identity: Mapping[str, Any]) -> None:
     """Refuse to mix versions: signals measured by other weights or code than are installed cannot be shown as theirs."""
     now = {stage.name: stage.fingerprint() for stage in recipe.stages}

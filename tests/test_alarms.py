@@ -11,6 +11,7 @@ import pyarrow as pa
 from curator import alarms, prevalence
 from curator.ledger import OUTCOMES
 from curator.recipe import from_dict
+from curator.shares import shipped_anchors
 
 RECIPE = from_dict({"stages": {"text_stats": {}}, "mixture": {"max_synthetic": 1.0}})
 
@@ -86,7 +87,11 @@ def test_two_estimators_that_disagree_are_one_alarm_for_each_stratum() -> None:
         named = {"dimension": dimension, "stratum": name, "scope": scope, "unit": "docs", "second_method": "Storey"}
         return named | estimate | declared | {"warning": warning}
 
-    said = prevalence._warning(0.5, 0.6, 0.05, 0.2)
+    anchors = shipped_anchors()
+    none, documents = np.zeros(1, np.bool_), prevalence.Documents.of(np.zeros(1, np.bool_), np.zeros(1))
+    basis = prevalence.basis_of(none, documents, np.zeros(1, np.int64), ["a"], anchors)
+    assert basis
+    said = prevalence._warning(basis, 0.5, 0.6, 0.05, 0.2)
     assert said
     rows = [row("all", "all", "input", None), row("host", "h", "input", said), row("source", "calm", "input", None)]
     rows += [row("source", "web's", scope, said) for scope in ("input", "kept")]

@@ -45,6 +45,7 @@ def judged(prob: np.ndarray, **given: Any) -> Judged:
         "source": words("s"), "host": words(None), "language": words("en"), "declared_origin": words(None),
         "date_us": np.full(n, np.iinfo(np.int64).min), "prob_synthetic": prob, "synthetic": prob > 0.9,
         "readable": np.ones(n, bool), "faultless": np.ones(n, bool), "trusted": np.zeros(n, bool),
+        "reference": np.zeros(n, bool),
         "n_words": np.full(n, 200), "text_bytes": np.full(n, 1_200), "ids": np.zeros((n, 2), np.uint64), "rules": (),
     }  # fmt: skip
     return Judged(**{f.name: (known | given).get(f.name) for f in dataclasses.fields(Judged)})
@@ -160,9 +161,26 @@ def test_a_rule_that_reads_the_detector_makes_what_is_kept_a_selection() -> None
         (("odds_date",), None),
     ):
         rule = Rule("r", f"{columns[0]} < 0.5", columns)
-        by = {s.name: s for s in scopes(dataclasses.replace(found, rules=(rule,)), every, every, every)}
+        by = {
+            s.name: s for s in scopes(dataclasses.replace(found, rules=(rule,)), every, every, every.astype(np.int64))
+        }
         assert (by["kept"].selected_from is None) == (from_whom is None)
         assert by["mixture"].selected_from is not None and by["unique"].as_a_whole
+
+
+def test_a_snapshot_is_no_part_of_the_crawl_and_copies_count_in_the_mixture() -> None:
+    n = 400
+    snapshot = np.arange(n) < 100
+    found = judged(np.where(np.arange(n) < 300, 0.01, 0.99), reference=snapshot)
+    copies = np.where(snapshot, 0, np.where(np.arange(n) < 300, 1, 4))
+    asked = scopes(found, np.ones(n, bool), np.ones(n, bool), copies)
+    by = {
+        r["scope"]: r for r in rows(found, shipped_anchors(), *asked) if r["dimension"] == "all" and r["unit"] == "docs"
+    }
+    assert by["input"]["n"] == by["kept"]["n"] == 300 and by["mixture"]["n"] == 300
+    assert (
+        0.55 < by["mixture"]["share"] < 0.7 and 0.2 < by["input"]["share"] < 0.4
+    )  # 400 of 600 copies, 100 of 300 documents
 
 
 def test_the_shipped_anchors_are_grouped_and_named(tmp_path: Path) -> None:
