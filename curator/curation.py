@@ -371,6 +371,7 @@ class Mixed:
     constraints: pa.Table  # target, achieved and slack of every constraint
     frontier: pa.Table  # most words under each cap
     reference: str  # what the margins were held to
+    reference_words: F64  # words for which each document stands in it
     notes: tuple[str, ...]  # what had to give way
 
     @property

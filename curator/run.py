@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curator import readers, sources, steps
+from curator import mixing, readers, sources, steps
 from curator.curation import Shard, document_ids
 from curator.earlier import EarlierRun, earlier_runs, write_index
 from curator.engine.inline import InlineEngine
@@ -88,13 +88,14 @@ def decide(ctx: steps.Context, shards: Sequence[Shard], runs: Sequence[EarlierRu
     held = steps.held(ctx, shards, runs)
     survivor = steps.choose(judged, clusters, held)
     kept = judged.faultless & (survivor == steps.positions(judged)) & ~held.mask
-    topics = steps.topics(ctx, shards, judged, clusters)
-    mixture = steps.mix(ctx, judged, kept, topics, clusters)
+    topics = mixing.topics(ctx, shards, judged, clusters)
+    mixture = mixing.mix(ctx, judged, kept, topics, clusters)
     outcome = steps.outcomes(judged, survivor, held, mixture)
     steps.write_ledger(ctx, shards, judged, clusters, survivor, held, outcome, mixture)
     write_index(ctx.root, shards, kept, ctx.recipe.stages, ctx.recipe.dedup)
     shares = steps.shares(ctx, judged, survivor, held, kept, mixture)
-    return steps.finish(ctx, judged, clusters, origin, outcome, shares, mixture)
+    likeness = mixing.represent(ctx, shards, judged, kept, mixture, topics)
+    return steps.finish(ctx, judged, clusters, origin, outcome, shares, mixture, likeness)
 
 
 def redecide_run(root: Path, settings: Sequence[str], out: Path, progress: Progress) -> dict[str, Any]:

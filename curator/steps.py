@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import shutil
 import time
@@ -21,26 +20,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator import alarms, audit, curation, earlier, mixture, prevalence, reference, report_tables
+from curator import alarms, audit, curation, earlier, report_tables
 from curator import origin as origins
-from curator import topics as topic_clusters
 from curator.alarms import Alarm
-from curator.cells import Facts
 from curator.curation import Judged, Mixed, Shard
 from curator.dedup import KINDS, Clusters, find_clusters, similarity_to_survivor
 from curator.dedup import VERSION as DEDUP_VERSION
 from curator.dedup import choose as choose_survivors
 from curator.earlier import EarlierRun, Held
 from curator.engine.base import Engine, ReadTask, StageTask, Task
-from curator.errors import InputError, RecipeError
-from curator.ids import fingerprint, unit_hash
+from curator.errors import InputError
+from curator.ids import fingerprint
 from curator.ledger import OUTCOMES, VERDICT, LedgerTask, add_up, batch, ledger_schema, masked, mixture_schema, uuids
-from curator.prevalence import posterior
 from curator.progress import Progress
 from curator.readers import Corpus
 from curator.readers.documents import Reader
 from curator.recipe import Recipe
-from curator.reference import Topics
 from curator.schema import DOCUMENTS, is_scalar
 from curator.shards import aligned_batches, is_done, read_receipt, task_key, write_json, write_parquet, write_receipt
 from curator.shares import Evidence, anchors_for, evidence, scopes
@@ -56,7 +51,6 @@ Codes = npt.NDArray[np.uint8]  # positions in OUTCOMES
 
 _DOCUMENT = set(DOCUMENTS.names)
 _FIRST = np.iinfo(np.int64).min + 1
-MOST_PRIOR = 0.95  # an upper end of 1 would count what is plainly human as synthetic
 
 
 @dataclass(frozen=True)
@@ -535,6 +529,7 @@ def finish(
     outcome: Codes,
     shares: pa.Table,
     mixed: Mixed,
+    likeness: pa.Table,
 ) -> dict[str, Any]:
     """Write the account and, last, the manifest; return the run's summary."""
     identity_ = ctx.work.identity() or {}
@@ -560,6 +555,10 @@ def finish(
             mixed.strata,
         ),
         "frontier": ("the most words a mixture can have under each cap, whatever its margins", mixed.frontier),
+        "representativeness": (
+            "input, kept and mixture beside the human reference, by the spread of human text",
+            likeness,
+        ),
         "constraints": ("what the mixture had to hold, and what it holds", mixed.constraints),
     }
     content = audit.build(ctx.root, ledger_schema(ctx.recipe.signals()), len(judged.ids), tables)
@@ -602,157 +601,15 @@ def _example(judged: Judged, outcome: Codes) -> str:
     return str(uuid.UUID(bytes=judged.ids[row].tobytes()))
 
 
-def topics(ctx: Context, shards: Sequence[Shard], judged: Judged, clusters: Clusters | None) -> Topics | None:
-    """The topic of every document, by clusters of meaning found in the reference; None where no stage measures meaning."""
-    if "topic" not in {stage.name for stage in ctx.recipe.stages}:
-        return None
-    path = ctx.root / "topics.parquet"
-    unique = np.ones(len(judged.ids), np.bool_) if clusters is None else clusters.cluster == positions(judged)
-    members = np.flatnonzero(reference.members(judged, unique))
-    members = members[unit_hash(judged.ids[members], ctx.recipe.seed, "topics").argsort(kind="stable")[:TOPIC_SAMPLE]]
-    receipts = [read_receipt(ctx.root, ctx.root / "signals/topic" / shard.name) for shard in shards]
-    learned_from = hashlib.sha256(np.sort(members).tobytes()).hexdigest()
-    key = task_key("topics-1", ctx.recipe.seed, learned_from, [r and r.sha256 for r in receipts])
-    if not is_done(ctx.root, path, key):
-        ctx.progress.begin("topics", len(judged.ids), 0)
-        _write_topics(ctx, shards, judged.ids, np.sort(members), path, key)
-        ctx.progress.end()
-    table = pq.read_table(path)
-    return Topics(
-        tuple(json.loads((table.schema.metadata or {})[b"names"])), table["topic"].to_numpy().astype(np.int64)
-    )
-
-
-TOPIC_SAMPLE = 50_000  # documents that topics are learned from; more move no centre by much
-
-
-def _write_topics(
-    ctx: Context, shards: Sequence[Shard], ids: curation.U64, members: curation.I64, path: Path, key: str
-) -> None:
-    vectors = curation.Rows(ctx.root / "signals/topic", shards, "topic_vector")
-    found = topic_clusters.fit(_vectors(vectors(members)), ids[members], ctx.recipe.seed)
-    schema = pa.schema([("topic", pa.int32())]).with_metadata({"names": json.dumps(_numbered(found.names))})
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for shard in shards:
-            rows = np.arange(shard.first, shard.first + shard.rows)
-            yield pa.record_batch([pa.array(topic_clusters.assign(found, _vectors(vectors(rows))), pa.int32())], schema)
-            ctx.progress.advance(shard.rows)
-
-    write_parquet(ctx.root, path, schema, batches(), key)
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """Names that no two topics share."""
-    width = len(str(max(len(names) - 1, 0)))
-    return [f"{i:0{width}d} {name}".strip() for i, name in enumerate(names)]
-
-
-def _vectors(column: pa.Array) -> F32:
-    """Vectors as a matrix, nan where null.  # [docs, dim]"""
-    flat = column.flatten() if not column.null_count else pc.list_flatten(column)
-    dim = column.type.list_size
-    found = np.full((len(column), dim), np.nan, np.float32)
-    found[column.is_valid().to_numpy(zero_copy_only=False)] = flat.to_numpy(zero_copy_only=False).reshape(-1, dim)
-    return found
-
-
-def mix(ctx: Context, judged: Judged, kept: curation.Bools, topics_: Topics | None, clusters: Clusters | None) -> Mixed:
-    """Draw the mixture from what was kept.
-
-    A document counts with its P(synthetic) at the upper end of its own stratum's share, or of all where that cannot be
-    told, so that the cap holds when the estimate is off and a newspaper of people does not pay for a chat log; one that
-    was not judged counts as that upper end itself; one that its source declares synthetic counts as synthetic; one of the
-    snapshot is human.
-    """
-    params, rows = ctx.recipe.mixture, np.flatnonzero(kept)
-    names, codes = _strata_of(judged, params.stratum)
-    q, upper, unjudged = _believed(ctx.recipe, judged, kept, names, codes)
-    held_to = reference.reference(judged, kept, q)
-    copies = np.ones(len(kept)) if clusters is None else np.bincount(clusters.cluster)[clusters.cluster]
-    facts = Facts(
-        ids=judged.ids[rows],
-        words=judged.n_words[rows] if judged.n_words.any() else judged.text_bytes[rows],
-        q=q[rows],
-        quality=judged.quality[rows],
-        copies=copies[rows].astype(np.int64),
-        snapshot=judged.reference[rows],
-        verified=(judged.verified & ~judged.reference)[rows],
-        margins=tuple(reference.margins(judged, kept, q, held_to, topics_)),
-    )
-    drawn = mixture.sample(params, facts)
-    constraints = [
-        {**row, "upper_share": float(upper[rows].mean()) if len(rows) else 0.0, "unjudged": int(unjudged[rows].sum())}
-        for row in drawn.constraints
-    ]
-    known = {
-        name: _spread(rows, getattr(drawn, name), len(kept))
-        for name in ("copies", "expected", "base", "cap", "margins")
-    }
-    return Mixed(
-        stratum=pa.array(names, pa.string()),
-        cell=codes,
-        topic=_topic_names(topics_, len(kept)),
-        **known,
-        strata=pa.Table.from_pylist(drawn.boxes, schema=report_tables.STRATA),
-        constraints=pa.Table.from_pylist(constraints, schema=report_tables.CONSTRAINTS),
-        frontier=pa.Table.from_pylist(drawn.frontier, schema=report_tables.FRONTIER),
-        reference=held_to.kind,
-        notes=drawn.notes,
-    )
-
-
-def _topic_names(found: Topics | None, size: int) -> pa.Array:
-    if found is None:
-        return pa.nulls(size, pa.string())
-    return pa.array(found.names, pa.string()).take(pa.array(found.codes, mask=found.codes < 0))
-
-
-def _believed(
-    recipe: Recipe, judged: Judged, kept: curation.Bools, names: list[str], codes: curation.I64
-) -> tuple[curation.F64, curation.F64, curation.Bools]:
-    """P(synthetic) of every document as the mixture counts it, its stratum's upper end, and which were not judged.  # [docs]"""
-    evidence_ = _evidence(recipe, judged)
-    own = kept & ~judged.reference
-    (all_of_it,) = _upper_shares(evidence_, np.where(own, 0, -1), 1, 0.5)
-    upper = _upper_shares(evidence_, np.where(own, codes, -1), len(names), all_of_it)[codes]
-    known = {"text": judged.prob_calibrated, "document": judged.prob_document, "pooled": judged.prob_pooled}
-    prob = posterior(known[recipe.mixture.origin], np.minimum(upper, MOST_PRIOR))
-    q = np.where(np.isnan(prob), upper, prob)
-    q = np.where(pc.fill_null(pc.equal(judged.declared_origin, "synthetic"), False).to_numpy(), 1.0, q)
-    return np.where(judged.reference, 0.0, q), upper, np.isnan(prob) & ~judged.reference
-
-
-def _upper_shares(found: Evidence, stratum: curation.I64, strata: int, unknown: float) -> curation.F64:
-    """The upper end of each stratum's synthetic share; `unknown` where it cannot be told.  # [strata]"""
-    shares_ = prevalence.estimates(found.documents, stratum, strata, np.ones(len(stratum)), found.basis)
-    return np.array([unknown if share.high is None else share.high for share in shares_])
-
-
-def _strata_of(judged: Judged, dimension: str) -> tuple[list[str], curation.I64]:
-    column = {"source": judged.source, "language": judged.language, "host": judged.host}.get(dimension)
-    if column is None:
-        raise RecipeError(f"mixture.stratum = {dimension!r} is none of: source, language, host")
-    codes = pc.fill_null(column.combine_chunks().indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    names = [str(name) for name in column.combine_chunks().dictionary.to_pylist()]
-    return [*names, "(unknown)"], np.where(codes < 0, len(names), codes)
-
-
-def _spread(rows: curation.I64, values: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
-    whole = np.zeros(size, values.dtype)
-    whole[rows] = values
-    return whole
-
-
 def shares(
     ctx: Context, judged: Judged, survivor: curation.I64, held: Held, kept: curation.Bools, mixed: Mixed
 ) -> pa.Table:
     """Human and synthetic share of the input, without its duplicates, of what was kept and of the mixture."""
     unique = (survivor == positions(judged)) & ~held.mask
-    return share_table(judged, scopes(judged, unique, kept, mixed.copies), _evidence(ctx.recipe, judged))
+    return share_table(judged, scopes(judged, unique, kept, mixed.copies), evidence_of(ctx.recipe, judged))
 
 
-def _evidence(recipe: Recipe, judged: Judged) -> Evidence:
+def evidence_of(recipe: Recipe, judged: Judged) -> Evidence:
     """What shares rest on: the corpus's own trusted text, the calibration file's, the anchors."""
     scored = judged.reference & ~np.isnan(judged.prob_synthetic)
     scores = pa.table({"ai_logit": judged.ai_logit[scored], "source": judged.source.cast(pa.string()).filter(scored)})

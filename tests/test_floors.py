@@ -64,6 +64,7 @@ FLOORS = [
         "retrain",
         "tiers",
         "cells",
+        "mixing",
         "boxes",
         "rake",
         "reference",
