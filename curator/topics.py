@@ -50,6 +50,12 @@ def fit(vectors: F32, ids: U64, seed: int, k: int = 0) -> Topics:
     size when 0. Fewer come out where there are fewer different vectors; none where there is no vector.
     k-means++ (Arthur and Vassilvitskii 2007), then Lloyd; small topics are kept.
     """
+    found = centres_of(vectors, ids, seed, k)
+    return Topics(found, names_of(found))
+
+
+def centres_of(vectors: F32, ids: U64, seed: int, k: int = 0) -> F32:
+    """The centres that `fit` names, for vectors of any length.  [K, dims] float32, unit length"""
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -57,13 +63,12 @@ def fit(vectors: F32, ids: U64, seed: int, k: int = 0) -> Topics:
     distinct = len(np.unique(rows, axis=0))
     wanted = min(k or size(len(rows)), distinct)
     if wanted == 0:
-        return Topics(np.zeros((0, vectors.shape[1]), np.float32), ())
+        return np.zeros((0, vectors.shape[1]), np.float32)
     with threadpool_limits(1):  # sums in another order would give other bytes
         found = KMeans(wanted, n_init=1, max_iter=50, random_state=seed & 0xFFFFFFFF).fit(rows)
     centres = found.cluster_centers_.astype(np.float64)
-    length = np.linalg.norm(centres, axis=1, keepdims=True)
-    unit = (centres / np.maximum(length, 1e-12)).astype(np.float32)
-    return Topics(unit, names_of(unit))
+    unit: F32 = (centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    return unit
 
 
 def size(documents: int) -> int:
