@@ -29,11 +29,12 @@ from curator.learn import Bools, Floats, Grams, Names, Rows, Tensors
 from curator.readers.columns import Columns, resolve
 from curator.readers.parquet import as_utf8, schema_of
 from curator.recipe import from_dict
+from curator.schema import EMBEDDING_DIM
 from curator.score import Line, Scorer
 from curator.shipped import pinned
 from curator.stages import _detector, ngram
 from curator.stages.ai_text import COLUMNS, PATHS, log_odds, probability
-from curator.stages.embed import head_logits
+from curator.stages.embed import EARLY, head_logits
 from curator.stages.ngram import MIN_WORD_SHARE, MIN_WORDS, ai_text_config, ai_text_tensors
 from curator.style import PREFIX, fold_column
 
@@ -46,6 +47,7 @@ MAX_TEXTS: Final = 50_000  # of each label; more are drawn by hash
 MAX_WORDS: Final = 400  # words of a text that are learnt from: the length must not tell the label
 MAX_EXPERTS: Final = 8
 ENCODED: Final = 1_000  # texts of each label that the encoder sees
+MOMENTS: Final = EARLY * 2 * EMBEDDING_DIM  # of the default encoder, that a head judges
 FOLDS: Final = 5
 SHARE: Final = 0.2  # of machine text that the new generator is taken to write
 LEAK: Final = 0.65  # AUROC of typesetting alone above which what is learnt may be typesetting
@@ -195,7 +197,7 @@ class Request:
     out: Path
     start: str | None = "default"
     share: float = SHARE
-    encoded: int = ENCODED
+    encoded: int = ENCODED  # texts of each label that the encoder sees; 0 for a detector of the cheap path alone
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,11 @@ def train(request: Request) -> dict[str, Any]:
         _enough(texts, MIN_TEXTS, "a new generator")
     fold = folds(texts)
     found = learn.grams(texts.text)
-    made = from_scratch(texts, found, fold) if request.start is None else expert(texts, found, fold, request)
+    made = (
+        from_scratch(texts, found, fold, request.encoded)
+        if request.start is None
+        else expert(texts, found, fold, request)
+    )
     figures = _figures(made, request, left_out, texts, fold)
     _write(made, figures, request.out)
     return figures
@@ -319,14 +325,20 @@ def _some(texts: Texts, most: int) -> Rows:
     return np.sort(np.concatenate([dice.permutation(side)[:most] for side in sides]))
 
 
-def from_scratch(texts: Texts, found: Grams, fold: Rows) -> Made:
-    """Learn every part: heads on three folds, lines and thresholds on the fourth; the fifth is only measured."""
+def from_scratch(texts: Texts, found: Grams, fold: Rows, encoded: int = ENCODED) -> Made:
+    """Learn every part: heads on three folds, lines and thresholds on the fourth; the fifth is only measured.
+
+    encoded: texts of each label that the encoder sees of the last two folds each, three times as many of the others;
+    0 leaves it out: its head is silent, its line is the cheap path's, and its gate sends no text to it.
+    """
     weight = learn.cell_weights(texts.domain, texts.label)
     fit, tune, test = fold < 3, fold == 3, fold == 4
     cheap = learn.learn_cheap(found, texts.label, weight, np.flatnonzero(fit), np.flatnonzero(tune))
     logit = learn.cheap_logits(found, learn.served(cheap))[:, 2]
+    if not encoded:
+        return _cheap_only(texts, found, cheap, logit, weight, fold)
     some = np.concatenate([np.flatnonzero(side)[_some(texts.take(side), most)] for side, most in
-                           ((fit, 3 * ENCODED), (tune, ENCODED), (test, ENCODED))])  # fmt: skip
+                           ((fit, 3 * encoded), (tune, encoded), (test, encoded))])  # fmt: skip
     moments = learn.encode([texts.text[row] for row in some])
     head = learn.learn_head(moments[fit[some]], texts.label[some][fit[some]], weight[some][fit[some]])
     encoder = np.full(len(texts), np.nan)
@@ -346,6 +358,22 @@ def from_scratch(texts: Texts, found: Grams, fold: Rows) -> Made:
     }
     return Made(
         cheap, head, numbers, texts.take(test), found.words[test], logit[test], encoder[test]
+    )  # fmt: skip
+
+
+def _cheap_only(texts: Texts, found: Grams, cheap: Tensors, logit: Floats, weight: Floats, fold: Rows) -> Made:
+    """A detector without an encoder, of a cheap path learnt on three folds."""
+    tune, test = fold == 3, fold == 4
+    found_line = learn.calibration_line(logit[tune], texts.label[tune], weight[tune])
+    line = {"cheap": found_line["slope"], "constant": found_line["constant"]}
+    odds = log_odds({"cheap": logit[tune]}, {"cheap": line})[0]
+    point = learn.operating_point(odds, texts.label[tune], texts.domain[tune])
+    at = (point - line["constant"]) / line["cheap"]
+    return Made(
+        cheap, {"weight": np.zeros(MOMENTS, np.float32), "constant": np.zeros(1)},
+        {"line.cheap": line, "line.encoder": {**line, "encoder": 0.0},
+         "operating_point": {"cheap": point, "encoder": point}, "gate": {"low": at, "high": at}},
+        texts.take(test), found.words[test], logit[test], np.full(int(test.sum()), np.nan),
     )  # fmt: skip
 
 
@@ -464,6 +492,7 @@ def _card(figures: dict[str, Any]) -> str:
             "| | AUROC | found | false positives |", "|---|---|---|---|", *lines, "",
             f"Typesetting alone: AUROC {figures['probe']['typesetting']:.3f}, folded {figures['probe']['folded']:.3f}; length alone: {figures['probe']['length']:.3f}.",
             "Other texts of yours were not measured: `curator evaluate` does, on labelled texts you bring.",
+            "Calibrate it (`curator calibrate --human`) on human text that it was not learnt from: its own scores too low.",
             *(f"\nWarning: {warning}." for warning in figures["warnings"]), "",
         ]
     )  # fmt: skip

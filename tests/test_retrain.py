@@ -19,6 +19,8 @@ from sklearn.metrics import roc_auc_score
 from curator import learn, retrain
 from curator.errors import InputError, ModelError, OutputError, RecipeError
 from curator.ids import file_sha256
+from curator.recipe import from_dict
+from curator.score import Line, Scorer
 from curator.stages import ngram
 from curator.stages.ai_text import AiText
 from curator.stages.embed import Embed
@@ -127,6 +129,22 @@ def test_all_parts_are_learnt_anew(tmp_path: Path) -> None:
     assert retrain.auroc(learnt.texts.label, learnt.encoder, np.ones(len(cheap))) > 0.9
     config = tomllib.loads((tmp_path / "config.toml").read_text())
     assert config["line"]["cheap"]["cheap"] > 0 and config["gate"]["low"] <= config["gate"]["high"]
+
+
+def test_a_detector_of_the_cheap_path_alone_needs_no_encoder(tmp_path: Path) -> None:
+    texts = words.texts("human", 75, seed=2) + words.texts("new", 75, seed=2)
+    home = np.full(150, "home")
+    given = retrain.Texts(texts, np.repeat([0.0, 1.0], 75), home, home, np.arange(150).astype(str))
+    learnt = retrain.from_scratch(given, learn.grams(texts), retrain.folds(given), encoded=0)
+    learn.write_model(tmp_path, learnt.cheap, learnt.head, learnt.numbers)
+    detector = {"detector": str(tmp_path)}
+    recipe = from_dict({"stages": {"language": {}, "ngram": detector, "ai_text": {**detector, "encoder": False}}})
+    batch = Scorer(recipe).measure([Line(i, text) for i, text in enumerate(words.texts("new", 20, seed=3))])
+    assert "ai_encoder_logit" not in batch.schema.names and set(batch["ai_path"].to_pylist()) == {"cheap"}
+    assert np.mean(batch["synthetic"].to_pylist()) > 0.9
+    config = tomllib.loads((tmp_path / "config.toml").read_text())
+    assert config["gate"]["low"] == config["gate"]["high"]  # strictly between lies nothing
+    assert Embed(**detector).fingerprint() and np.isnan(learnt.encoder).all()
 
 
 def test_experts_add_up(made: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:

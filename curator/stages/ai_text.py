@@ -71,18 +71,21 @@ class AiText(Stage):
     the log-odds of that share.  `synthetic` compares it with the shipped operating point, 1 % false positives on
     human text held out in training.  `surprisal` joins the second tier's logit, which the stage `surprisal` measures.
     `detector` is "default" or a folder that `curator train ai-text` wrote, the same as in the stages ngram and embed.
+    `encoder = false` judges by the cheap path alone, so that a recipe needs no stage embed.
     """
 
     name: ClassVar[str] = "ai_text"
     version: ClassVar[str] = "2"
 
     surprisal: bool = False
+    encoder: bool = True
     detector: str = "default"
 
     @property
     def needs(self) -> pa.Schema:
         """The logits of the paths, why a text cannot be judged, and its language."""
-        tiers = [name for tier, name in COLUMNS.items() if tier != "surprisal" or self.surprisal]
+        asked = {"cheap": True, "encoder": self.encoder, "surprisal": self.surprisal}
+        tiers = [name for tier, name in COLUMNS.items() if asked[tier]]
         words = [pa.field(name, pa.string()) for name in ("ai_unfit", "language")]
         return pa.schema([*(pa.field(name, pa.float64()) for name in tiers), *words])
 
