@@ -617,18 +617,19 @@ def evidence_of(recipe: Recipe, judged: Judged) -> Evidence:
 
 
 def _vouched(recipe: Recipe, scores: pa.Table) -> pa.Table | None:
-    """Scores of what the user vouches for: the calibration file's and the snapshot's; None for neither.
+    """Scores of what the user vouches for: the calibration file's, else the snapshot's; None for neither.
 
-    scores: of the snapshot, with the columns of a calibration file that are known.
+    A detector may have been trained on the snapshot, and then its scores there flatter: a calibration file, which is made
+    for this, goes before it.  scores: of the snapshot, with the columns of a calibration file that are known.
     """
     if not origins.measures_origin(recipe.stages):
         return None
-    path = recipe.origin.calibration
-    files = [origins.read_calibration(path, recipe.stages)] if path else []
-    if scores.num_rows:
-        columns = [
-            scores[c.name].cast(c.type) if c.name in scores.column_names else pa.nulls(scores.num_rows, c.type)
-            for c in origins.CALIBRATION
-        ]
-        files.append(pa.table(columns, schema=origins.CALIBRATION))
-    return pa.concat_tables(files).combine_chunks() if files else None
+    if recipe.origin.calibration:
+        return origins.read_calibration(recipe.origin.calibration, recipe.stages)
+    if not scores.num_rows:
+        return None
+    columns = [
+        scores[c.name].cast(c.type) if c.name in scores.column_names else pa.nulls(scores.num_rows, c.type)
+        for c in origins.CALIBRATION
+    ]
+    return pa.table(columns, schema=origins.CALIBRATION).combine_chunks()
