@@ -196,9 +196,7 @@ def represent(
     own = _standing(ctx.recipe, judged, mixed.reference_words)
     rows = np.unique(np.concatenate([own, *chosen.values()]))
     vectors = curation.Rows(ctx.root / "signals/topic", shards, "topic_vector")
-    known = Sample(
-        judged.ids[rows], _vectors(vectors(rows)), topics_.codes[rows], curation.texts_of(ctx.root, shards)(rows)
-    )
+    known = Sample(judged.ids[rows], _vectors(vectors(rows)), curation.texts_of(ctx.root, shards)(rows))
     samples = {name: known.take(np.searchsorted(rows, some)) for name, some in chosen.items()}
     found = representativeness(known.take(np.searchsorted(rows, own)), samples, ctx.recipe.seed)
     return pa.Table.from_pylist(found, schema=REPRESENTATIVENESS)
