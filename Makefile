@@ -5,6 +5,10 @@
 # make bench-dedup   signatures and whole runs beside peers, quality, growth to 10,000,000 documents
 # make bench-account  questions of an account of 10,000,000 documents (needs make demo)
 # make bench-origin  the origin detector: benchmarks, sets left out, calibration, share, site pooling, speed (needs ../shared/data)
+# make bench-collapse  seven arms, five generations of models trained on their own crawl (needs ../shared/data)
+# make bench-mixture   raking beside Clarabel, topics, representativeness (needs ../shared/data)
+# make bench-loader    the training loader beside peers; a training run stopped and resumed
+# make bench-serve     `curator serve` under load (needs make demo)
 # make bench-rules   what each rule drops of human text (needs ../shared/data)
 # make soak    kill a run twenty times, compare the bytes
 
@@ -12,7 +16,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench bench-ingest bench-dedup bench-account bench-origin bench-rules soak docs lint clean
+.PHONY: demo test bench bench-ingest bench-dedup bench-account bench-origin bench-collapse bench-mixture bench-loader bench-serve bench-rules soak docs lint clean
 
 demo: data/sample/corpus.parquet
 	$(BIN)/curator filter data/sample/corpus.parquet -o demo-out
@@ -50,6 +54,21 @@ bench-origin: $(VENV)/.bench $(GATHERED)
 
 $(GATHERED): models/ai-text/gather.py models/ai-text/sources.toml
 	$(BIN)/python models/ai-text/gather.py -o $(dir $@)
+
+bench-collapse: $(VENV)/.test
+	$(BIN)/python benchmarks/collapse.py -o benchmarks/cache/collapse
+
+bench-mixture: $(VENV)/.test
+	$(BIN)/python benchmarks/rake.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/topics.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/representative.py
+
+bench-loader: $(VENV)/.test
+	$(BIN)/python benchmarks/loader.py
+	$(BIN)/python benchmarks/train_resume.py
+
+bench-serve: $(VENV)/.test
+	$(BIN)/python benchmarks/serve.py demo-out
 
 bench-rules: $(VENV)/.test
 	$(BIN)/python benchmarks/rules.py

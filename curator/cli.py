@@ -16,6 +16,8 @@ from curator import __version__, account, shipped, sources, tables
 from curator.audit import ask, open_audit, rows_of
 from curator.cards.command import card_command
 from curator.cli_origin import calibrate_command, evaluate_command, train_group
+from curator.cli_prove import prove_command
+from curator.cli_serve import serve_command
 from curator.curve import curve_lines
 from curator.engine.local import default_workers
 from curator.errors import CuratorError, InputError
@@ -688,3 +690,5 @@ main.add_command(card_command)
 main.add_command(calibrate_command)
 main.add_command(train_group)
 main.add_command(evaluate_command)
+main.add_command(prove_command)
+main.add_command(serve_command)
