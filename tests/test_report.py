@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,11 +28,12 @@ from curator.audit import open_audit, rows_of
 from curator.errors import InputError, OutputError
 from curator.progress import Silent
 from curator.recipe import from_dict
-from curator.report import cells, figures, queries
+from curator.report import cells, figures, mixing, queries, tails
 from curator.report.command import report_command
 from curator.report.figures import Series
 from curator.report.page import render, write_report
 from curator.report.queries import Account, Limit
+from curator.representative import REPRESENTATIVENESS
 from curator.run import Request, filter_corpus
 from tests import corpus
 from tests.conftest import Finished
@@ -40,7 +42,7 @@ VOID = {"meta", "link", "br", "hr"}
 HTML = {
     "html", "head", "meta", "title", "link", "style", "body", "a", "header", "p", "bdi", "code", "h1", "h2", "h3", "nav", "ul",
     "li", "main", "section", "figure", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "span", "details",
-    "summary", "pre", "footer",
+    "summary", "pre", "footer", "small",
 }  # fmt: skip
 SVG = {"svg", "title", "desc", "defs", "g", "path", "rect", "text", "use", "clippath"}
 PLAIN = {
@@ -193,10 +195,10 @@ def test_the_numbers_are_those_of_the_run(html: str, finished_run: Finished) -> 
 
 
 def shown(html: str, caption: str) -> list[list[str]]:
-    """The cells of a table of the page, row by row."""
+    """The cells of a table of the page, row by row; small print is a cell's second line."""
     table = html[html.index(f"<caption>{caption}</caption>") :].partition("</table>")[0]
     rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
-    return [[unescape(re.sub("<[^>]+>", "", cell)) for cell in row] for row in rows]
+    return [[unescape(re.sub("<[^>]+>", "", re.sub("<small[^>]*>", "\n", cell))) for cell in row] for row in rows]
 
 
 def test_a_share_stands_with_its_bound_its_methods_and_what_to_mind(html: str, finished_run: Finished) -> None:
@@ -204,9 +206,17 @@ def test_a_share_stands_with_its_bound_its_methods_and_what_to_mind(html: str, f
         rows = rows_of(con, queries.WHOLE)
     assert "“At least” is what the scores of human text alone cannot explain" in html
     for row, cell in zip(rows, shown(html, "Shares of the whole"), strict=True):
-        assert cell[6] == ("–" if row["share"] is None else cells.share(row["lower"]))
-        assert cell[8:11] == [row["method"] or row["reason"], cells.share(row["second"]), row["second_method"] or ""]
-        assert cell[-1] == "" or cell[-1] in row["warning"]
+        known = row["share"] is not None
+        assert cell[5].split("\n") == [
+            cells.share(row["share"]),
+            *([cells.interval(row["low"], row["high"])] if known else []),
+        ]
+        assert cell[6] == (cells.share(row["lower"]) if known else "–")
+        assert cell[7].split("\n") == [cells.share(row["second"]), *filter(None, [row["second_method"]])]
+        how, _, mind = cell[0].partition("\n")[2].partition("; ")
+        assert how == (row["method"] or row["reason"]) and all(
+            part in row["warning"] for part in mind.split("; ") if part
+        )
     for said in {row[name] for row in rows for name in ("basis", "warning") if row[name]}:
         assert said in unescape(html)
 
@@ -395,6 +405,185 @@ def test_without_matplotlib_it_says_what_to_install(finished_run: Finished, monk
         render(finished_run.out)
 
 
+# --- the mixture ------------------------------------------------------------------------------------------------------
+
+
+def altered(out: Path, folder: Path, *statements: str) -> Path:
+    """A copy of a run whose account was changed by hand."""
+    shutil.copytree(out, folder / "out")
+    with duckdb.connect(str(folder / "out" / "audit.duckdb")) as con:
+        for statement in statements:
+            con.execute(statement)
+    return folder / "out"
+
+
+MEASURES = pa.Table.from_pylist(
+    [
+        {"scope": scope, "metric": metric, "value": value, "null_mean": 0.5, "null_sd": 0.1, "z": z, "worse": worse,
+         "n": 150, "n_reference": 300, "n_shared": 7, "draws": 50, "doc": f"what <b>{metric}</b> says"}
+        for metric, worse, found in (
+            ("topic_kl", "+", ((0.9, 40.0), (0.7, 3.1), (0.5, 2.9))),
+            ("mauve", "-", ((0.9, 5.0), (0.1, -12.5), (0.2, -3.5))),
+            ("length", "±", ((0.5, -4.0), (0.5, 0.0), (0.6, None))),
+            ("coverage", "-", ((None, None), (0.5, 1.0), (0.5, 1.0))),
+        )
+        for scope, (value, z) in zip(("input", "kept", "mixture"), found, strict=True)
+    ],
+    schema=REPRESENTATIVENESS,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pressed(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run as if its cap had bound, two topics had been missed and the mixture had been compared."""
+    folder = tmp_path_factory.mktemp("pressed")
+    pq.write_table(MEASURES, folder / "measures.parquet")
+    topics = "(select stratum from strata where dimension = 'topic' order by stratum limit 2)"
+    return altered(
+        finished_run.out,
+        folder,
+        "update constraints set price = 4, expected = 0.1, slack = 0, standard_error = 0.002",
+        "insert into constraints (name, target, expected, realised, slack, standard_error, price, met) values "
+        "('snapshot', 0.25, 0.25, 0.251, 0, 0.001, 0.7, true), ('budget_words', 9000, 8000, 8011, -1000, 55, -0.2, false)",
+        f"update strata set met = false, low = 0.1, high = 0.2, price = -0.5, human = 9, human_retention = 0, drawn = 0 where stratum in {topics}",
+        "update strata set human = 40 + kept where dimension = 'topic' and met",
+        "drop table if exists representativeness",
+        f"create table representativeness as from '{folder / 'measures.parquet'}'",
+    )
+
+
+@pytest.fixture(scope="module")
+def pressed_html(pressed: Path) -> str:
+    return render(pressed)
+
+
+def test_constraints_stand_with_their_errors_and_what_their_prices_mean(pressed_html: str, pressed: Path) -> None:
+    with open_audit(pressed) as con:
+        rows = rows_of(con, queries.CONSTRAINTS)
+    found = shown(pressed_html, "Constraints")
+    assert [row[0] for row in found] == [row["name"] for row in rows] == ["budget_words", "max_synthetic", "snapshot"]
+    assert found[0][1:7] == ["9,000", "8,000", "8,011", "55", "-1,000", "no"]
+    assert found[1][1:8] == ["10.00 %", "10.00 %", cells.finely(rows[1]["realised"]), "0.20 %", "0.00 %", "yes", "4"]
+    assert "0.1 above the cap is taken 0.67 times as often; one 0.1 below it, 1.49 times as often" in found[1][8]
+    assert found[2][8] == "text of the snapshot is taken 2.01 times as often as other text"
+    assert found[0][8] == "every document is taken 1.22 times as often"
+
+
+@given(st.floats(0.05, 80), st.floats(0, 1), st.floats(0, 1))
+def test_a_price_in_words_is_the_factor_of_the_solution(price: float, q: float, cap: float) -> None:
+    # the weight of curator.rake: base x exp(-price x (q - cap)), so 0.1 more of P(synthetic) costs a factor
+    factor = np.exp(-price * (q + 0.1 - cap)) / np.exp(-price * (q - cap))
+    said = re.search(r"taken ([\d.,e-]+) times", mixing.effect("max_synthetic", price))
+    assert said and float(said[1].replace(",", "")) == pytest.approx(factor, rel=0.06)
+
+
+def test_prices_that_say_nothing_are_not_dressed_in_numbers() -> None:
+    assert [mixing.effect("max_synthetic", p) for p in (None, 0.0, 1e-9)] == ["does not bind"] * 2 + ["hardly binds"]
+    assert [mixing.pressed(p) for p in (None, 0.0, 1e-9)] == ["", "", "hardly binds"]
+    assert mixing.pressed(0.5) == "held down: taken 0.607 times as often"
+    assert mixing.pressed(-0.5) == "held up: taken 1.65 times as often"
+    assert mixing.effect("max_verified", 1.0) == "verified synthetic text is taken 0.368 times as often as other text"
+    assert mixing.times(1e6) and mixing.times(-1e6)  # no overflow
+
+
+def test_margins_outside_their_boxes_come_first_and_are_counted(pressed_html: str, pressed: Path) -> None:
+    with open_audit(pressed) as con:
+        missed = [r["stratum"] for r in rows_of(con, "select stratum from strata where not met order by stratum")]
+        strata = rows_of(con, "select dimension, count(*) as n, count(low) as boxed from strata group by dimension")
+    assert len(missed) == 2 and "Outside their boxes: 2 of topic." in pressed_html
+    pressing = shown(pressed_html, "Margins outside their boxes, and margins that bind")
+    assert sorted(row[1] for row in pressing[:2]) == missed
+    assert all(row[3] == "10.0 % to 20.0 %" and row[7:] == ["no", mixing.pressed(-0.5)] for row in pressing[:2])
+    by_topic = shown(pressed_html, "Parts of the words by topic")
+    assert sorted(row[0] for row in by_topic[:2]) == missed
+    overview = {row[0]: row for row in shown(pressed_html, "Margins by dimension")}
+    assert {d: row[2:4] for d, row in overview.items()} == {
+        r["dimension"]: [str(r["n"]), str(r["boxed"])] for r in strata
+    }
+    svg = pressed_html[pressed_html.index('id="margins-topic-title"') :].partition("</svg>")[0]
+    assert svg.count("var(--dropped)") >= 2 + 1 and "outside its box" in svg  # two marks and the legend's
+
+
+def test_the_smallest_topics_come_first_by_name_and_lost_ones_are_told(pressed_html: str, pressed: Path) -> None:
+    with open_audit(pressed) as con:
+        topics = rows_of(con, "select stratum, human from strata where dimension = 'topic' order by human, stratum")
+    found = shown(pressed_html, "Topics, smallest first")
+    assert [row[0] for row in found] == [row["stratum"] for row in topics][:20]
+    assert [row[5] for row in found[:2]] == ["0.0 %"] * 2
+    assert "Lost altogether: 2 of topic." in pressed_html
+    worst = shown(pressed_html, "Strata that kept the least of their human text")
+    assert {row[1] for row in worst[:2]} == {row["stratum"] for row in topics[:2]}
+    svg = pressed_html[pressed_html.index('id="tails-topics-title"') :].partition("</svg>")[0]
+    assert f"{tails.named(topics[0]['stratum'])} (9)" in svg
+
+
+def test_the_frontier_has_every_cap_and_the_mixture(pressed_html: str, pressed: Path) -> None:
+    with open_audit(pressed) as con:
+        caps = rows_of(con, "from frontier order by cap")
+        (here,) = rows_of(con, "select sum(weight * n_words) as words from documents where outcome = 'curated'")
+    found = shown(pressed_html, "Words by cap")
+    assert [row[1:3] for row in found[:-1]] == [[cells.finely(r["cap"]), cells.count(r["words"])] for r in caps]
+    assert found[-1][0].startswith("this mixture") and found[-1][2] == cells.count(here["words"])
+
+
+def test_what_a_measure_notices_counts_on_its_bad_side_only(pressed_html: str, pressed: Path) -> None:
+    found = {row[0]: row for row in shown(pressed_html, "Measures of representativeness")}
+    assert list(found) == ["topic kl", "mauve", "length", "coverage"]  # the order of the table
+    assert found["topic kl"][1:5] == ["high", "+40.0 noticed", "+3.1 noticed", "+2.9"]
+    assert found["mauve"][1:5] == ["low", "+5.0", "−12.5 noticed", "−3.5 noticed"]
+    assert found["length"][1:5] == ["either", "−4.0 noticed", "+0.0", "no spread"]
+    assert found["coverage"][2] == "–"
+    assert "input, 2 of 3 (topic kl +40.0, length −4.0); kept, 2 of 4 (mauve −12.5, topic kl +3.1)" in pressed_html
+    assert "mixture, 1 of 4 (mauve −3.5)" in pressed_html
+    assert "what &lt;b&gt;mauve&lt;/b&gt; says" in pressed_html
+    inert(Page(pressed_html))
+
+
+def test_too_few_documents_to_compare_are_said_to_be_few(finished_run: Finished, tmp_path: Path) -> None:
+    few = MEASURES.to_pylist()
+    few = [{**row, "value": None, "null_mean": None, "null_sd": None, "z": None, "n": 5} for row in few]
+    pq.write_table(pa.Table.from_pylist(few, schema=REPRESENTATIVENESS), tmp_path / "few.parquet")
+    drop = "drop table if exists representativeness"
+    said = f"create table representativeness as from '{tmp_path / 'few.parquet'}'"
+    out = altered(finished_run.out, tmp_path, drop, said)
+    html = render(out)
+    assert "Too few documents to say anything (input 5, kept 5, mixture 5; reference 300)." in html
+    assert "representativeness-z" not in html
+    with duckdb.connect(str(out / "audit.duckdb")) as con:
+        con.execute("delete from representativeness")
+    assert "Nothing was compared" in render(out)
+
+
+def test_an_account_of_an_earlier_version_still_has_a_page(finished_run: Finished, tmp_path: Path) -> None:
+    old = altered(
+        finished_run.out,
+        tmp_path,
+        "drop table if exists representativeness",
+        "drop table frontier",
+        "create or replace table strata as select 'a' as stratum, 3 as kept, 2 as drawn, 0.5 as retention",
+        "alter table constraints drop column standard_error",
+    )
+    html = render(old)
+    inert(Page(html))
+    assert unescape(html).count(mixing.OLDER) == 2
+    assert 'id="representativeness"' not in html and 'id="constraints-frontier-title"' not in html
+    assert 'id="funnel-steps-title"' in html
+
+
+def test_a_page_scrolls_sideways_nowhere_on_a_laptop(html: str, pressed_html: str, tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    script = (
+        "<script>document.querySelectorAll('details').forEach(d => d.open = true);"
+        "const wide = [...document.querySelectorAll('.scroll, figure, pre')].filter(e => e.scrollWidth > e.clientWidth + 1);"
+        "document.body.dataset.wide = wide.map(e => e.getAttribute('aria-label') || e.tagName).join('; ') || 'nothing';</script></body>"
+    )
+    for name, page in (("run", html), ("pressed", pressed_html)):
+        page = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("</body>", script)
+        dom, _, _ = visited(page, tmp_path / name, "--window-size=1280,900")
+        assert re.findall(r'data-wide="([^"]*)"', dom) == ["nothing"]
+
+
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -425,13 +614,14 @@ def listening(page: str) -> Iterator[tuple[int, list[str]]]:
         server.shutdown()
 
 
-def visited(page: str, folder: Path) -> tuple[str, list[str], list[str]]:
+def visited(page: str, folder: Path, *more: str) -> tuple[str, list[str], list[str]]:
     """The page as Chromium built it, what its console said, and what it asked of any host; nothing leaves the machine."""
     with listening(page) as (port, seen):
         flags = [
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
             "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
             f"--user-data-dir={folder}", f"--host-resolver-rules=MAP * 127.0.0.1:{port}", "--dump-dom",
+            *more,
         ]  # fmt: skip
         address = f"http://report.test/{folder.name}"
         done = subprocess.run([str(CHROMIUM), *flags, address], capture_output=True, text=True, timeout=120, check=True)

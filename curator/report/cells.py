@@ -15,11 +15,12 @@ _JOINERS: Final = "\u200c\u200d"  # written inside words of Persian, Indic scrip
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, whether it is a number, and the outcome whose colour it carries."""
+    """One cell: its text, whether it is a number, the outcome whose colour it carries, and small print below."""
 
     text: str
     number: bool = False
     outcome: str | None = None
+    under: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,14 @@ def share(value: float | None) -> str:
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
 
 
+def finely(value: float | None) -> str:
+    """A fraction as a percentage with two decimals, for what differs by little; what rounds to nothing says so."""
+    if value is None:
+        return UNKNOWN
+    shown = f"{100 * value:.2f} %".replace("-", "−")
+    return f"{'−' if value < 0 else ''}< 0.01 %" if value and abs(value) < 0.00005 else shown
+
+
 def figure(value: float | None) -> str:
     """A measured number with four digits."""
     if value is None:
@@ -100,6 +109,11 @@ def number_column(heading: str, of: str | Callable[[Mapping[str, Any]], Any], sh
     return Column(heading, lambda row: Cell(show(value(row)), number=True), number=True)
 
 
-def interval_column(heading: str, low: str, high: str) -> Column:
-    """A column of intervals."""
-    return Column(heading, lambda row: Cell(interval(row.get(low), row.get(high)), number=True), number=True)
+def estimate_column(heading: str, name: str, low: str, high: str) -> Column:
+    """A column of shares, each with its interval below."""
+
+    def cell(row: Mapping[str, Any]) -> Cell:
+        known = row.get(name) is not None
+        return Cell(share(row.get(name)), number=True, under=interval(row.get(low), row.get(high)) if known else "")
+
+    return Column(heading, cell, number=True)

@@ -34,7 +34,7 @@ COLOURS: Final = {
     "mark": "#00010b",
     "shared": "#00010c",
 }
-LABEL_CHARS: Final = 34
+LABEL_CHARS: Final = 40
 _WIDTH: Final = 10.0  # inches of 72 points; the page scales it
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _LINK: Final = "{http://www.w3.org/1999/xlink}href"
@@ -47,6 +47,18 @@ class Series:
     name: str
     colour: str
     values: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where one stratum lies: its box (None for no box), the reference, what was kept, the mixture; fractions."""
+
+    low: float | None
+    high: float | None
+    reference: float | None
+    kept: float | None
+    mixture: float | None
+    met: bool
 
 
 @contextmanager
@@ -291,6 +303,133 @@ def histogram(
 
     said = f"Histogram in {len(edges) - 1} bins on a logarithmic scale; the table beside it has every number."
     return _figure(name, title, said, 3.4, draw)
+
+
+def spans(name: str, title: str, labels: Sequence[str], rows: Sequence[Span]) -> Markup:
+    """A bar for each row's box, and marks for the reference, what was kept and the mixture, on a square-root scale."""
+
+    def draw(axes: Axes) -> None:
+        boxed = [(i, r.low, r.high) for i, r in enumerate(rows) if r.low is not None and r.high is not None]
+        if boxed:
+            y, low, high = zip(*boxed, strict=True)
+            axes.hlines(y, low, high, color=COLOURS["rule"], linewidth=9, label="box")
+        kinds = (
+            ("reference", "|", COLOURS["ink"], [row.reference for row in rows]),
+            ("kept", "D", COLOURS["before"], [row.kept for row in rows]),
+            ("mixture", "o", COLOURS["after"], [row.mixture if row.met else None for row in rows]),
+            ("mixture, outside its box", "s", COLOURS["dropped"], [None if row.met else row.mixture for row in rows]),
+        )
+        some = int(bool(boxed))
+        for what, mark, colour, values in kinds:
+            known = [(v, i) for i, v in enumerate(values) if v is not None]
+            if not known:
+                continue
+            some += 1
+            style = (
+                {"fillstyle": "none", "markersize": 5} if mark == "D" else {"markersize": 11 if mark == "|" else 6.5}
+            )
+            axes.plot(
+                [v for v, _ in known], [i for _, i in known], mark, color=colour, label=what, linestyle="none", **style
+            )
+        _rows(axes, labels)
+        every = [v for row in rows for v in (row.high, row.reference, row.kept, row.mixture) if v is not None]
+        _roots(axes.xaxis, 0.0, max([0.01, *every]), "part of the words (square-root scale)")
+        _legend(axes, some)
+
+    said = f"Boxes, reference, kept text and mixture of {len(labels)} rows; the table beside it has every number."
+    return _figure(name, title, said, _height(len(labels), True), draw)
+
+
+def frontier(
+    name: str,
+    title: str,
+    line: Sequence[tuple[float, float]],
+    here: Sequence[tuple[float, float]],
+    marks: Sequence[float],
+) -> Markup:
+    """The most words by cap as a line, the mixture as a point, the cap it had as a rule.  Pairs: (share, words)."""
+
+    def draw(axes: Axes) -> None:
+        ordered = sorted(line)
+        axes.plot([x for x, _ in ordered], [y for _, y in ordered], "o-", color=COLOURS["curated"], label="most words")
+        axes.plot(
+            [x for x, _ in here], [y for _, y in here], "s", color=COLOURS["after"], label="this mixture", clip_on=False
+        )
+        for mark in marks:
+            axes.axvline(mark, color=COLOURS["mark"], linewidth=1.2, linestyle="--", label="its cap")
+        axes.set_ylim(0, 1.08 * max([1.0, *(y for _, y in [*line, *here])]))
+        _roots(axes.xaxis, 0.0, 1.0, "unverified synthetic part of the words (square-root scale)")
+        axes.grid()
+        _counts(axes.yaxis, "words")
+        _legend(axes, 1 + bool(here) + len(marks))
+
+    said = f"Most words under {len(line)} caps; the table beside it has every number."
+    return _figure(name, title, said, 3.0, draw)
+
+
+def deviations(name: str, title: str, labels: Sequence[str], series: Sequence[Series], band: float) -> Markup:
+    """A dot a row and series in standard deviations, None for unknown; what lies within the band is washed."""
+
+    def draw(axes: Axes) -> None:
+        axes.axvspan(-band, band, color=COLOURS["rule"], alpha=0.55, linewidth=0, label=f"within ±{band:g}")
+        axes.axvline(0, color=COLOURS["quiet"], linewidth=0.8)
+        for k, one in enumerate(series):
+            shift = (k - (len(series) - 1) / 2) * 0.22
+            known = [(v, i + shift) for i, v in enumerate(one.values) if v is not None]
+            axes.plot(
+                [v for v, _ in known],
+                [y for _, y in known],
+                "oDs"[k % 3],
+                color=COLOURS[one.colour],
+                label=one.name,
+                markersize=6,
+                linestyle="none",
+            )
+        _rows(axes, labels)
+        furthest = max([2 * band, *(abs(v) for one in series for v in one.values if v is not None)])
+        _symmetric(axes.xaxis, furthest, band)
+        _legend(axes, len(series) + 1)
+
+    said = f"z-scores of {len(labels)} measures; the table beside it has every number."
+    return _figure(name, title, said, _height(len(labels), True, 0.42), draw)
+
+
+def _roots(axis: Any, low: float, high: float, label: str) -> None:
+    """A square-root scale of fractions: small parts stay apart and nothing stays nothing."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axis.axes.set_xscale("function", functions=(_root, _square))
+    axis.axes.set_xlim(low, min(1.02, 1.04 * high))
+    ticks = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0]
+    # nearer than this to their neighbour on the root's scale, two labels would touch
+    shown: list[float] = []
+    for tick in (t for t in ticks if t <= 1.04 * high):
+        if not shown or tick**0.5 - shown[-1] ** 0.5 > 0.05 * high**0.5:
+            shown.append(tick)
+    axis.set_major_locator(FixedLocator(shown))
+    axis.set_minor_locator(NullLocator())
+    _percent(axis, label)
+
+
+def _root(values: Any) -> Any:
+    return abs(values) ** 0.5
+
+
+def _square(values: Any) -> Any:
+    return values**2
+
+
+def _symmetric(axis: Any, furthest: float, linear: float) -> None:
+    """A scale linear about 0 and logarithmic beyond, the same to both sides."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.axes.set_xscale("symlog", linthresh=linear, linscale=1.0)
+    axis.axes.set_xlim(-1.2 * furthest, 1.2 * furthest)
+    ticks = [0.0, *(t for t in (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0) if t <= 1.2 * furthest)]
+    axis.set_major_locator(FixedLocator([*(-t for t in reversed(ticks[1:])), *ticks]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "−") if value else "0"))
+    axis.set_label_text("standard deviations of human text from itself (logarithmic beyond the band)")
 
 
 def _height(rows: int, legend: bool, each: float = 0.3) -> float:

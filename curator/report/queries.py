@@ -20,9 +20,11 @@ from curator.errors import InputError
 SHOWN: Final = 20  # rows of a list before the rest is counted as "others"
 EXAMPLES: Final = 10  # documents on either side of a limit
 EXCERPT_CHARS: Final = 300
+NOTICED: Final = 3.0  # standard deviations of human text from itself beyond which a measure notices
 
 OUTCOMES: Final = """\
-select outcome, count(*) as documents, coalesce(sum({words}), 0)::bigint as words
+select outcome, count(*) as documents, coalesce(sum({words}), 0)::bigint as words,
+       coalesce(sum(weight), 0)::bigint as copies
 from documents group by outcome order by outcome"""
 
 INPUTS_TOTAL: Final = "select count(*) as documents from documents"
@@ -84,7 +86,7 @@ from documents where {column} is not null group by bin order by bin"""
 # The upper end is Wilson's (1927), 97.5 % to one side: none of fifty is no certainty.
 OPERATING: Final = """\
 with told as (
-  select coalesce(reference, 'unknown') as reference, human_p is not null as judged, prob_calibrated, origin_flagged, origin_trusted, synthetic
+  select coalesce(origin.reference, 'unknown') as reference, human_p is not null as judged, prob_calibrated, origin_flagged, origin_trusted, synthetic
   from documents join origin on origin.stratum = origin_stratum)
 select reference, (select regexp_extract(recipe_toml, 'target_fpr = ([0-9.e-]+)', 1)::double from runs) as target_fpr,
        count(*) as judged, count(*) filter (origin_flagged) as flagged,
@@ -146,11 +148,68 @@ from (select 'input' as scope, {column} from documents
       union all select 'mixture', {column} from documents where outcome = 'curated')
 where {column} is not null group by scope order by scope"""
 
-STRATA: Final = """\
-select stratum, kept, expected, drawn, retention, synthetic_kept, synthetic_drawn
-from strata order by kept, stratum limit 20"""
+MARGINS: Final = """\
+select dimension, any_value(basis) as basis, count(*) as strata, count(low) as boxed,
+       count(*) filter (price <> 0) as binding, count(*) filter (not met) as missed,
+       sum(abs(share_kept - reference)) / 2 as off_kept, sum(abs(share_expected - reference)) / 2 as off_mixture
+from strata group by dimension
+order by list_position(['topic', 'source', 'language', 'domain', 'year'], dimension), dimension"""
 
-STRATA_TOTAL: Final = "select count(*) as strata, count(*) filter (drawn = 0 and kept > 0) as lost from strata"
+PRESSING: Final = """\
+select dimension, stratum, reference, low, high, share_kept, share_expected, share_drawn, price, met
+from strata where not met or price <> 0
+order by met, greatest(low - share_expected, share_expected - high) desc, abs(price) desc, dimension, stratum limit 20"""
+
+PLACES: Final = """\
+select stratum, reference, low, high, share_kept, share_expected, share_drawn, price, met
+from strata where dimension = '{dimension}'
+order by met, greatest(coalesce(reference, 0), share_expected) desc, stratum limit 20"""
+
+RETAINED: Final = """\
+select dimension, count(*) as strata, count(*) filter (human >= 5) as alive,
+       count(*) filter (human >= 5 and drawn = 0) as extinct,
+       min(human_retention) filter (human >= 5) as least,
+       quantile_cont(human_retention, 0.05) filter (human >= 5) as p05,
+       quantile_cont(human_retention, 0.5) filter (human >= 5) as median,
+       sum(human * human_retention) / nullif(sum(human), 0) as overall
+from strata group by dimension
+order by list_position(['topic', 'source', 'language', 'domain', 'year'], dimension), dimension"""
+
+SMALL_TOPICS: Final = """\
+select stratum, kept, drawn, retention, human, human_retention, reference, share_drawn
+from strata where dimension = 'topic' and human >= 1
+order by human, stratum limit 20"""
+
+TOPICS: Final = """\
+select count(*) filter (human >= 1) as topics, count(*) filter (human < 1) as empty
+from strata where dimension = 'topic'"""
+
+LEAST_RETAINED: Final = """\
+select dimension, stratum, kept, drawn, retention, human, human_retention, reference, share_drawn
+from strata where human >= 5
+order by human_retention, human desc, dimension, stratum limit 20"""
+
+FRONTIER: Final = """\
+select 'cap' as what, cap as share, words, null as target from frontier
+union all
+select 'mixture', realised, (select sum(weight * {words}) from documents where outcome = 'curated'), target
+from constraints where name = 'max_synthetic'
+order by what, share"""
+
+REPRESENTATIVENESS: Final = """\
+with told as (
+  select *, coalesce((worse <> '-' and z > 3) or (worse <> '+' and z < -3), false) as noticed, rowid as place
+  from representativeness)
+select metric, any_value(worse) as worse, any_value(doc) as doc,
+       max(z) filter (scope = 'input') as z_input, max(z) filter (scope = 'kept') as z_kept, max(z) filter (scope = 'mixture') as z_mixture,
+       bool_or(noticed) filter (scope = 'input') as noticed_input, bool_or(noticed) filter (scope = 'kept') as noticed_kept,
+       bool_or(noticed) filter (scope = 'mixture') as noticed_mixture,
+       max(value) filter (scope = 'input') as value_input, max(value) filter (scope = 'kept') as value_kept,
+       max(value) filter (scope = 'mixture') as value_mixture,
+       max(null_mean) filter (scope = 'mixture') as null_mean, max(null_sd) filter (scope = 'mixture') as null_sd,
+       max(n) filter (scope = 'input') as n_input, max(n) filter (scope = 'kept') as n_kept, max(n) filter (scope = 'mixture') as n_mixture,
+       max(n_reference) as n_reference, max(n_shared) filter (scope = 'mixture') as n_shared, max(draws) as draws
+from told group by metric order by min(place)"""
 
 CLUSTERS: Final = """\
 select c.members, c.exact_members, c.removed, c.sources, c.min_similarity,
@@ -168,7 +227,8 @@ from quarantine group by 1 order by rows desc, 1 limit 20"""
 ALARMS: Final = "select kind, message from alarms order by rowid"
 
 CONSTRAINTS: Final = """\
-select name, target, expected, realised, slack, price, met, upper_share, unjudged from constraints order by name"""
+select name, target, expected, realised, standard_error, slack, price, met, upper_share, unjudged
+from constraints order by name"""
 
 RULES: Final = 'select reason, sql, columns, fired from rules order by "position"'
 
@@ -225,14 +285,16 @@ class Account:
     root: Path
     tables: frozenset[str] = field(default=frozenset())
     columns: frozenset[str] = field(default=frozenset())
+    held: frozenset[tuple[str, str]] = field(default=frozenset())
 
     @classmethod
     def of(cls, con: duckdb.DuckDBPyConnection, root: Path) -> Account:
         """Look at what the account holds; runs of other recipes and versions hold other parts."""
         names = "table_name as name from duckdb_tables() where not internal union all select view_name from duckdb_views() where not internal"
         tables = frozenset(row["name"] for row in rows_of(con, f"select {names}"))
-        found = rows_of(con, "select column_name as name from duckdb_columns() where table_name = 'documents'")
-        return cls(con, root, tables, frozenset(row["name"] for row in found))
+        found = rows_of(con, "select table_name, column_name from duckdb_columns() where not internal")
+        held = frozenset((row["table_name"], row["column_name"]) for row in found)
+        return cls(con, root, tables, frozenset(name for table, name in held if table == "documents"), held)
 
     def ask(self, sql: str) -> Answer:
         """Run one query. Raises `InputError` when the account is damaged or of another layout."""
@@ -246,6 +308,10 @@ class Account:
     def has(self, table: str, *columns: str) -> bool:
         """Whether the account has this table and its documents these columns."""
         return table in self.tables and self.columns.issuperset(columns)
+
+    def holds(self, table: str, *columns: str) -> bool:
+        """Whether the account has this table with these columns: those of earlier versions have others."""
+        return table in self.tables and self.held.issuperset((table, name) for name in columns)
 
     def texts(self, ids: Sequence[str]) -> dict[str, str]:
         """The first characters of the texts of these documents, by doc_id; quarantined rows have none."""

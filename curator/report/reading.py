@@ -1,0 +1,155 @@
+"""What one reads rather than counts: duplicates, quarantine, documents near the limits, the run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from curator.report import figures, queries
+from curator.report.cells import (
+    Cell,
+    Column,
+    count,
+    excerpt,
+    figure,
+    line,
+    number_column,
+    table,
+    text_column,
+)
+from curator.report.figures import Series
+from curator.report.parts import LONG, Block, Section
+from curator.report.queries import Account, Answer, Limit
+
+LIMITS: Final = 40  # limits whose neighbours are shown; a recipe with more is named as having them
+
+
+def sections(account: Account) -> Iterator[Section]:
+    """The chapters on duplicates, quarantine, what lies near the limits, and the run itself."""
+    yield Section(
+        "duplicates", "Duplicates", "The largest clusters, and how their texts begin.", list(_clusters(account))
+    )
+    yield Section("quarantine", "Quarantine", "Rows that could not be read as documents.", list(_quarantine(account)))
+    yield Section(
+        "limits",
+        "Near the limits",
+        "Up to ten documents on either side of each number in the rules, the closest ones, in the order of their values: "
+        "read them to see whether the limit is where it should be.",
+        list(_near(account)),
+    )
+    yield Section("run", "This run", "What made these numbers.", list(_run(account)))
+
+
+def _clusters(account: Account) -> Iterator[Block]:
+    if not account.has("clusters", "duplicate_kind"):
+        return
+    found, counted = account.ask(queries.CLUSTERS), account.ask(queries.DEDUP)
+    if not found.rows:
+        yield Block(note="No document has a duplicate.")
+    else:
+        columns = [
+            number_column("Members", "members", count),
+            number_column("Exact", "exact_members", count),
+            number_column("Removed", "removed", count),
+            number_column("Sources", "sources", count),
+            number_column("Least alike", "min_similarity", figure),
+            text_column("What stands for it", "outcome"),
+            text_column("Source", "source"),
+            *_document_columns(account, found),
+        ]
+        made = table("The ten largest clusters", columns, found.rows)
+        yield Block("", "Texts are read from documents/ by doc_id.", table=made, sql=found.sql)
+    columns = [text_column("What was counted", "name"), number_column("How many", "value", count)]
+    yield Block("Counts", table=table("Counts of deduplication", columns, counted.rows), sql=counted.sql, folded=True)
+
+
+def _document_columns(account: Account, found: Answer) -> list[Column]:
+    texts = account.texts([row["doc_id"] for row in found.rows if row["doc_id"]])
+    return [Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])))), text_column("URL", "url")]
+
+
+def _quarantine(account: Account) -> Iterator[Block]:
+    found = account.ask(queries.QUARANTINE)
+    if not found.rows:
+        yield Block(note="Every row was read.", sql=found.sql)
+        return
+    labels, rows = [line(row["reason"]) for row in found.rows], [row["rows"] for row in found.rows]
+    drawn = figures.bars(
+        "quarantine-reasons", "Quarantined rows", labels, [Series("rows", "quarantined", rows)], "rows"
+    )
+    columns = [
+        text_column("Reason", "reason"),
+        number_column("Rows", "rows", count),
+        number_column("Sources", "sources", count),
+        text_column("For example", "first_example"),
+    ]
+    yield Block("", "", drawn, table("Quarantine by reason", columns, found.rows), found.sql)
+
+
+def _near(account: Account) -> Iterator[Block]:
+    limits = account.limits()
+    answers = [account.ask(queries.near(limit)) for limit in limits[:LIMITS]]
+    texts = account.texts([row["doc_id"] for answer in answers for row in answer.rows])
+    for limit, answer in zip(limits, answers, strict=False):
+        if answer.rows:
+            yield _neighbours(limit, answer, texts)
+    if len(limits) > LIMITS:
+        yield Block(note=f"{len(limits) - LIMITS:,} more limits of the recipe are not shown.")
+
+
+def _neighbours(limit: Limit, answer: Answer, texts: Mapping[str, str]) -> Block:
+    columns = [
+        number_column(limit.column, "value", figure),
+        Column("Rule", lambda row: Cell("fired" if row["fired"] else "did not fire")),
+        text_column("Outcome", "outcome"),
+        Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])))),
+        text_column("Source", "source"),
+        text_column("URL", "url"),
+    ]
+    title = f"{limit.reason}: {limit.column} {limit.sign} {limit.number}"
+    note = "" if limit.alone else "The rule has other conditions too, so it may fire on either side of this number."
+    return Block(title, note, table=table(title, columns, answer.rows), sql=answer.sql, folded=True)
+
+
+def _run(account: Account) -> Iterator[Block]:
+    found = account.ask(queries.RUN)
+    if found.rows:
+        pairs = [{"what": name.replace("_", " "), "value": value} for name, value in found.rows[0].items()]
+        columns = [text_column("What", "what"), text_column("Value", "value")]
+        yield Block("Identity", table=table("Identity of the run", columns, pairs), sql=found.sql)
+    yield from _inputs(account)
+    models, stages, recipe = (account.ask(sql) for sql in (queries.MODELS, queries.STAGES, queries.RECIPE))
+    columns = [
+        text_column("Model", "name"), text_column("What", "what"), text_column("Licence", "licence"),
+        text_column("sha256 of its files, first digits", "sha256", LONG),
+    ]  # fmt: skip
+    yield Block("Models", table=table("Models that ship with this version", columns, models.rows), sql=models.sql)
+    columns = [text_column(n.capitalize(), n, LONG) for n in ("name", "version", "fingerprint", "settings")]
+    yield Block("Stages", table=table("Stages that measured", columns, stages.rows), sql=stages.sql, folded=True)
+    yield from _rules(account)
+    lines = [{"line": text} for row in recipe.rows for text in row["recipe_toml"].splitlines() if text.strip()]
+    made = table("The recipe, every default spelled out", [text_column("Line", "line", LONG)], lines)
+    yield Block("Recipe", table=made, sql=recipe.sql, folded=True)
+
+
+def _inputs(account: Account) -> Iterator[Block]:
+    found, total = account.ask(queries.INPUTS), account.ask(queries.INPUT_FILES).rows[0]["files"]
+    columns = [
+        text_column("File", "name"),
+        number_column("Rows", "rows", count),
+        text_column("Source", "source"),
+        text_column("sha256", "sha256"),
+    ]
+    rest = total - len(found.rows)
+    note = f"The first {len(found.rows)} of {total:,}." if rest > 0 else ""
+    yield Block("Inputs", note, table=table("Files the run read", columns, found.rows), sql=found.sql)
+
+
+def _rules(account: Account) -> Iterator[Block]:
+    found = account.ask(queries.RULES)
+    columns = [
+        text_column("Reason", "reason"),
+        text_column("A document is dropped if", "sql", LONG),
+        number_column("Fired", "fired", count),
+    ]
+    yield Block("Rules", table=table("Rules of the recipe", columns, found.rows), sql=found.sql, folded=True)
