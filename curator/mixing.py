@@ -183,8 +183,9 @@ def represent(
     mixed: Mixed,
     topics_: Topics | None,
 ) -> pa.Table:
-    """How well input, kept and mixture represent the reference; no rows where no stage measures meaning."""
-    if topics_ is None:
+    """How well input, kept and mixture represent the reference; no rows where nobody asks or no stage measures meaning."""
+    draws = ctx.recipe.mixture.draws
+    if topics_ is None or not draws:
         return REPRESENTATIVENESS.empty_table()
     crawled = judged.readable & ~judged.reference
     every = np.ones(len(kept), np.int64)
@@ -198,7 +199,7 @@ def represent(
     vectors = curation.Rows(ctx.root / "signals/topic", shards, "topic_vector")
     known = Sample(judged.ids[rows], _vectors(vectors(rows)), curation.texts_of(ctx.root, shards)(rows))
     samples = {name: known.take(np.searchsorted(rows, some)) for name, some in chosen.items()}
-    found = representativeness(known.take(np.searchsorted(rows, own)), samples, ctx.recipe.seed)
+    found = representativeness(known.take(np.searchsorted(rows, own)), samples, ctx.recipe.seed, draws)
     return pa.Table.from_pylist(found, schema=REPRESENTATIVENESS)
 
 

@@ -71,6 +71,7 @@ class MixtureParams:
     bins: bins of P(synthetic) that cells are cut by.
     prefer_quality: power of 0.5 + quality / 2 in what one would take of a document; 0 for no preference.
     prefer_unique: power of 1 / (members of its duplicate cluster), likewise.
+    draws: human sets drawn to say how far input and mixture are from the reference (`representativeness`); 0 to leave it out.
     stratum: source, language or host: whose upper end of the synthetic share a document is judged at.
     origin: what counts in a document's P(synthetic): its text alone (text), its own evidence too (document), its site too
         (pooled: finds more machine text, and convicts more sites of formal prose that nobody vouches for).
@@ -88,6 +89,7 @@ class MixtureParams:
     bins: int = 20
     prefer_quality: float = 1.0
     prefer_unique: float = 0.5
+    draws: int = 50
     stratum: str = "source"
     origin: str = "document"
     repair: str | tuple[str, ...] = "none"
@@ -100,7 +102,7 @@ class MixtureParams:
                 raise RecipeError(f"mixture.{name} = {getattr(self, name)!r} is no share between 0 and 1")
         if self.snapshot > 0.99:
             raise RecipeError("mixture.snapshot is at most 0.99; to train on the snapshot alone, filter it alone")
-        for name, least in (("max_repeats", 1), ("bins", 1), ("budget_words", 0), ("tolerance", 0)):
+        for name, least in (("max_repeats", 1), ("bins", 1), ("budget_words", 0), ("tolerance", 0), ("draws", 0)):
             if getattr(self, name) < least:
                 raise RecipeError(f"mixture.{name} = {getattr(self, name)!r} is less than {least}")
         if self.prefer_quality < 0 or self.prefer_unique < 0:
