@@ -490,7 +490,7 @@ def test_margins_outside_their_boxes_come_first_and_are_counted(pressed_html: st
     with open_audit(pressed) as con:
         missed = [r["stratum"] for r in rows_of(con, "select stratum from strata where not met order by stratum")]
         strata = rows_of(con, "select dimension, count(*) as n, count(low) as boxed from strata group by dimension")
-    assert len(missed) == 2 and "Outside their boxes: 2 of topic." in pressed_html
+    assert len(missed) == 2 and "Outside their boxes: 2 topics." in pressed_html
     pressing = shown(pressed_html, "Margins outside their boxes, and margins that bind")
     assert sorted(row[1] for row in pressing[:2]) == missed
     assert all(row[3] == "10.0 % to 20.0 %" and row[7:] == ["no", mixing.pressed(-0.5)] for row in pressing[:2])
@@ -510,7 +510,7 @@ def test_the_smallest_topics_come_first_by_name_and_lost_ones_are_told(pressed_h
     found = shown(pressed_html, "Topics, smallest first")
     assert [row[0] for row in found] == [row["stratum"] for row in topics][:20]
     assert [row[5] for row in found[:2]] == ["0.0 %"] * 2
-    assert "Lost altogether: 2 of topic." in pressed_html
+    assert "Lost altogether: 2 topics." in pressed_html
     worst = shown(pressed_html, "Strata that kept the least of their human text")
     assert {row[1] for row in worst[:2]} == {row["stratum"] for row in topics[:2]}
     svg = pressed_html[pressed_html.index('id="tails-topics-title"') :].partition("</svg>")[0]
@@ -568,20 +568,6 @@ def test_an_account_of_an_earlier_version_still_has_a_page(finished_run: Finishe
     assert unescape(html).count(mixing.OLDER) == 2
     assert 'id="representativeness"' not in html and 'id="constraints-frontier-title"' not in html
     assert 'id="funnel-steps-title"' in html
-
-
-def test_a_page_scrolls_sideways_nowhere_on_a_laptop(html: str, pressed_html: str, tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    script = (
-        "<script>document.querySelectorAll('details').forEach(d => d.open = true);"
-        "const wide = [...document.querySelectorAll('.scroll, figure, pre')].filter(e => e.scrollWidth > e.clientWidth + 1);"
-        "document.body.dataset.wide = wide.map(e => e.getAttribute('aria-label') || e.tagName).join('; ') || 'nothing';</script></body>"
-    )
-    for name, page in (("run", html), ("pressed", pressed_html)):
-        page = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("</body>", script)
-        dom, _, _ = visited(page, tmp_path / name, "--window-size=1280,900")
-        assert re.findall(r'data-wide="([^"]*)"', dom) == ["nothing"]
 
 
 # --- in a browser ---------------------------------------------------------------------------------------------------
@@ -646,3 +632,16 @@ def test_nothing_is_asked_even_without_the_policy(hostile_html: str, tmp_path: P
     control = open_page.replace("</main>", "<img src='http://evil.example/seen'><script>console.log(1)</script></main>")
     _, console, asked = visited(control, tmp_path / "control")
     assert console and asked == ["evil.example/seen"]
+
+
+@browser
+def test_a_page_scrolls_sideways_nowhere_on_a_laptop(html: str, pressed_html: str, tmp_path: Path) -> None:
+    script = (
+        "<script>document.querySelectorAll('details').forEach(d => d.open = true);"
+        "const wide = [...document.querySelectorAll('.scroll, figure, pre')].filter(e => e.scrollWidth > e.clientWidth + 1);"
+        "document.body.dataset.wide = wide.map(e => e.getAttribute('aria-label') || e.tagName).join('; ') || 'nothing';</script></body>"
+    )
+    for name, page in (("run", html), ("pressed", pressed_html)):
+        page = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("</body>", script)
+        dom, _, _ = visited(page, tmp_path / name, "--window-size=1280,900")
+        assert re.findall(r'data-wide="([^"]*)"', dom) == ["nothing"]

@@ -175,13 +175,18 @@ def _boxes(account: Account) -> Iterator[Block]:
         yield from _dimension(account, row["dimension"], row["basis"], row["strata"])
 
 
+def how_many(n: int, dimension: str) -> str:
+    """`1 topic`, `2 topics`."""
+    return f"{n:,} {line(dimension)}{'' if n == 1 else 's'}"
+
+
 def _missed(rows: Sequence[Mapping[str, Any]]) -> str:
     if not any(row["boxed"] for row in rows):
         return "No margin was held to a reference."
     missed = {row["dimension"]: row["missed"] for row in rows if row["missed"]}
     if not missed:
         return "Every margin lies in its box, or has none."
-    named = ", ".join(f"{n:,} of {line(dimension)}" for dimension, n in missed.items())
+    named = ", ".join(how_many(n, dimension) for dimension, n in missed.items())
     return f"Outside their boxes: {named}. Holding them would have cost more than a fifth of the mixture."
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from curator.report import figures, queries
 from curator.report.cells import count, figure, line, number_column, share, table, text_column
 from curator.report.figures import Series
-from curator.report.mixing import OLDER
+from curator.report.mixing import OLDER, how_many
 from curator.report.parts import Block, Section
 from curator.report.queries import Account
 
@@ -56,9 +56,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
     said = "Retention is over strata with at least 5 estimated human documents. "
     if not extinct:
         return f"{said}None of these strata lost all of its documents."
-    return (
-        said + "Lost altogether: " + ", ".join(f"{n:,} of {line(dimension)}" for dimension, n in extinct.items()) + "."
-    )
+    return said + "Lost altogether: " + ", ".join(how_many(n, dimension) for dimension, n in extinct.items()) + "."
 
 
 _COLUMNS: Final = [
