@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from curator.cards.eu import eu_summary, size_range
 from curator.cards.facts import ACCOUNT, MIXTURE, asked_of_mixture
 from curator.cards.huggingface import code, escaped, feature, front_matter, readme, size_category
 from curator.cards.lineage import openlineage, prov
-from curator.cards.words import MODEL_OF_STAGE, weak_spots
+from curator.cards.words import MODEL_OF_STAGE, drawn, weak_spots
 from curator.errors import InputError
 from curator.progress import Silent
 from curator.recipe import from_dict
@@ -135,6 +136,30 @@ def test_a_run_without_its_mixture_is_refused(hostile: Path, tmp_path: Path) -> 
     (tmp_path / "out" / "mixture" / "000000.parquet").unlink()
     with pytest.raises(InputError, match=r"mixture/000000\.parquet"):
         gather(tmp_path / "out")
+
+
+def test_the_mixture_is_told_with_its_errors_margins_and_tails(facts: Facts, finished_run: Finished) -> None:
+    said = drawn(facts)
+    with open_audit(finished_run.out) as con:
+        margins = {row["dimension"]: row for row in rows_of(con, ACCOUNT["margins"].sql)}
+        (cap,) = rows_of(con, "select * from constraints where name = 'max_synthetic'")
+    assert f"max_synthetic asked for 0.1, drew {cap['realised']:.4g}" in said
+    assert f"{margins['topic']['boxed']:,} of {margins['topic']['strata']:,} topics (likely human" in said
+    assert "19 of 20 such topics kept at least" in said and said in readme(facts, NOBODY).replace("\\", "")
+    bound = {"name": "snapshot", "target": 0.25, "realised": 0.2, "standard_error": 0.01, "price": 2.0, "met": False}
+    missed = {**margins["source"], "missed": 1, "extinct": 3}
+    pressed = drawn(replace(facts, answers={**facts.answers, "constraints": [bound], "margins": [missed]}))
+    assert "snapshot asked for 0.25, drew 0.2 (standard error 0.01) (not met)." in pressed
+    assert "1 of them outside the allowed range" in pressed and "3 sources lost all" in pressed
+    copies = drawn(replace(facts, answers={**facts.answers, "copies": [{"copies": facts.curated + 5}]}))
+    assert f"{facts.curated:,} documents drawn as {facts.curated + 5:,} copies" in copies
+
+
+def test_an_account_of_an_earlier_version_says_so_and_claims_nothing(facts: Facts) -> None:
+    old = replace(facts, answers={**facts.answers, "constraints": None, "margins": None})
+    assert "Constraints: unknown, for the account is of an earlier version." in drawn(old)
+    assert "held near" not in drawn(old) and "Of strata" not in drawn(old)
+    assert {name for name, query in ACCOUNT.items() if "expected_copies" in query.needs} == {"constraints", "margins"}
 
 
 def test_every_query_runs_alone_on_the_account(finished_run: Finished) -> None:

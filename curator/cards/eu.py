@@ -213,7 +213,9 @@ def _processing(facts: Facts) -> dict[str, Any]:
             "documents_of_the_mixture_with_an_opt_out": _opt_outs(facts),
         },
         "3.2_removal_of_illegal_content": unknown("curator has no measure of illegal content"),
-        "3.3_other": known(words.protocol(facts), "queries stages, rules, clusters, duplicates, constraints"),
+        "3.3_other": known(
+            words.protocol(facts), "queries stages, rules, clusters, duplicates, constraints, margins, copies"
+        ),
     }
 
 

@@ -26,7 +26,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Query:
-    """One question to the account. `needs`: columns of `documents` without which it has no answer (the stage did not run)."""
+    """One question to the account.
+
+    needs: columns of `documents` without which it has no answer: the stage did not run, or the account is of a version
+    that kept no such figures.
+    """
 
     sql: str
     needs: tuple[str, ...] = ()
@@ -66,7 +70,18 @@ ACCOUNT: Final[Mapping[str, Query]] = {
         "select warning, sum(n_judged)::bigint as documents from origin where level = 'anchors' and warning is not null "
         "group by warning order by warning"
     ),
-    "constraints": Query("select name, target, expected, realised, met from constraints order by name"),
+    "constraints": Query(
+        "select name, target, expected, realised, standard_error, price, met from constraints order by name",
+        ("expected_copies",),
+    ),
+    "margins": Query(
+        "select dimension, any_value(basis) as basis, count(*) as strata, count(low) as boxed, "
+        "count(*) filter (not met) as missed, count(*) filter (drawn = 0 and human >= 5) as extinct, "
+        "quantile_cont(human_retention, 0.05) filter (human >= 5) as low_retention from strata group by dimension "
+        "order by list_position(['topic', 'source', 'language', 'domain', 'year'], dimension), dimension",
+        ("expected_copies",),
+    ),
+    "copies": Query("select coalesce(sum(weight), 0)::bigint as copies from documents where outcome = 'curated'"),
     "alarms": Query("select kind, message from alarms order by kind, message"),
     "dates": Query(
         "select count(*) as documents, count(date) as dated, min(date) as first, max(date) as last from documents "

@@ -76,21 +76,65 @@ def duplicates(facts: Facts) -> str:
 
 
 def drawn(facts: Facts) -> str:
-    """How the mixture was drawn, with its constraints."""
-    left = facts.outcomes.get("left_out", 0)
-    asked = "; ".join(
-        f"{plain(row['name'], 60)} asked for {row['target']:.4g}, drew {_number(row['realised'])}"
-        f"{'' if row['met'] else ' (not met)'}"
-        for row in facts.rows("constraints")
-    )
+    """How the mixture was drawn: copies, constraints, margins and the reference they are held to, tails."""
+    left, copies = facts.outcomes.get("left_out", 0), facts.rows("copies")[0]["copies"]
+    again = f" as {copies:,} copies" if copies > facts.curated else ""
+    margins = facts.rows("margins")
+    held = "; ".join(_margin(row) for row in margins if row["boxed"])
+    said = [
+        f"Mixture: {facts.curated:,} documents drawn{again} by keyed hash (seed {facts.run['seed']}), {left:,} that the "
+        "rules kept were left out.",
+        f"Constraints: {_constraints(facts)}.",
+        f"Shares of words were held near those of a human reference: {held}." if held else "",
+        _tails(margins) if margins else "",
+    ]
+    return " ".join(filter(None, said))
+
+
+def _constraints(facts: Facts) -> str:
+    rows = facts.answers["constraints"]
+    if rows is None:
+        return "unknown, for the account is of an earlier version"
+    return "; ".join(map(_constraint, rows)) or "none"
+
+
+def _constraint(row: dict[str, Any]) -> str:
+    """What a setting asked for and got; whether it pressed on the mixture."""
+    error = row["standard_error"]
     return (
-        f"Mixture: {facts.curated:,} documents drawn by keyed hash (seed {facts.run['seed']}), {left:,} that the rules "
-        f"kept were left out. Constraints: {asked or 'none'}."
+        f"{plain(row['name'], 60)} asked for {row['target']:.4g}, drew {_number(row['realised'])}"
+        f"{f' (standard error {error:.2g})' if error else ''}"
+        f"{'' if row['met'] else ' (not met)'}{'' if row['price'] else ', without pressing on it'}"
     )
 
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
+
+
+def _margin(row: dict[str, Any]) -> str:
+    missed = f", {row['missed']:,} of them outside the allowed range" if row["missed"] else ""
+    return f"{row['boxed']:,} of {row['strata']:,} {_PLURAL.get(row['dimension'], plain(row['dimension'], 40))} ({plain(row['basis'] or 'unknown', 60)}{missed})"
+
+
+_PLURAL: Final = {
+    "topic": "topics",
+    "source": "sources",
+    "language": "languages",
+    "domain": "domains",
+    "year": "years",
+}
+
+
+def _tails(margins: list[dict[str, Any]]) -> str:
+    """What small strata kept of their human text."""
+    topics = next((row for row in margins if row["dimension"] == "topic"), None)
+    lost = {row["dimension"]: row["extinct"] for row in margins if row["extinct"]}
+    gone = ", ".join(f"{n:,} {_PLURAL.get(name, plain(name, 40))}" for name, n in lost.items())
+    said = f"Of strata with at least 5 estimated human documents {gone or 'none'} lost all."
+    if topics and topics["low_retention"] is not None:
+        said += f" 19 of 20 such topics kept at least {percent(topics['low_retention'])} of their human documents."
+    return said
 
 
 def limits(facts: Facts) -> list[str]:
