@@ -18,8 +18,9 @@ from curator.shards import sweep
 from tests.conftest import ROOT, Finished
 
 TABLES = {
-    "alarms", "cluster_members", "clusters", "constraints", "dedup", "documents", "drop_counts", "inputs", "margins",
-    "models", "quarantine", "reasons", "rules", "runs", "origin", "shares", "sources", "stages", "strata", "tiers", "verdicts",
+    "alarms", "cluster_members", "clusters", "constraints", "dedup", "documents", "drop_counts", "frontier", "inputs", "margins",
+    "models", "origin", "quarantine", "reasons", "representativeness", "rules", "runs", "shares", "sources", "stages", "strata",
+    "tiers", "verdicts",
 }  # fmt: skip
 
 
@@ -85,6 +86,34 @@ def test_a_share_says_how_much_of_its_stratum_it_speaks_of(con: duckdb.DuckDBPyC
     assert (
         0 < one(con, "select coverage from shares where scope = 'input' and dimension = 'all' and unit = 'docs'")[0] < 1
     )
+
+
+def test_strata_add_up_to_what_was_kept_and_drawn(con: duckdb.DuckDBPyConnection) -> None:
+    kept, drawn = one(con, "select count(*) filter (keep), count(*) filter (outcome = 'curated') from documents")
+    for row in rows_of(
+        con,
+        "select dimension, sum(kept) as kept, sum(drawn) as drawn, sum(share_kept) as a, sum(share_expected) as b, "
+        "sum(share_drawn) as c, bool_and(retention between 0 and 1 and human between 0 and kept + 1e-9) as sane "
+        "from strata where dimension in ('topic', 'source') group by dimension",
+    ):
+        whole = one(con, "select count(topic), count(topic) filter (outcome = 'curated') from documents where keep")
+        assert (row["kept"], row["drawn"]) == ((kept, drawn) if row["dimension"] == "source" else whole)
+        if whole[0] == kept:
+            assert (row["a"], row["b"], row["c"]) == pytest.approx((1, 1, 1))
+        assert row["sane"]
+    topics = "select topic, count(*) from documents where keep and topic is not null group by all order by all"
+    named = "select stratum, kept from strata where dimension = 'topic' order by all"
+    assert con.execute(topics).fetchall() == con.execute(named).fetchall() != []
+
+
+def test_a_box_holds_its_reference_and_says_whether_it_was_met(con: duckdb.DuckDBPyConnection) -> None:
+    boxed = rows_of(con, "from strata where low is not null")
+    assert boxed
+    for row in boxed:
+        assert 0 <= row["low"] <= row["reference"] <= row["high"] <= 1
+        assert row["met"] == (row["low"] - 1e-6 <= row["share_expected"] <= row["high"] + 1e-6)
+    frontier = con.execute("select cap, words from frontier order by cap").fetchall()
+    assert [words for _, words in frontier] == sorted(words for _, words in frontier)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +183,8 @@ def rebuilt(root: Path, out: Path, table_rows: int) -> None:
             "shares",
             "strata",
             "constraints",
+            "frontier",
+            "representativeness",
         ]
         tables = {name: (name, con.sql(f"from {name}").to_arrow_table()) for name in names}
     schema = pq.read_schema(next((root / "ledger").glob("*.parquet")))
@@ -252,7 +283,7 @@ from curator import audit, report_tables
 
 out, after = Path(sys.argv[1]), sys.argv[2]
 schema = pq.read_schema(next((out / "ledger").glob("*.parquet")))
-names = ("RUNS", "INPUTS", "STAGES", "MODELS", "RULES", "ALARMS", "DEDUP", "SHARES", "STRATA", "CONSTRAINTS")
+names = ("RUNS", "INPUTS", "STAGES", "MODELS", "RULES", "ALARMS", "DEDUP", "SHARES", "STRATA", "CONSTRAINTS", "FRONTIER")
 tables = {name.lower(): (name, getattr(report_tables, name).empty_table()) for name in names}
 die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -42,17 +43,23 @@ PINNED = {
     16: ("one other clusters pairs near_clusters", 2),
     17: ("cluster members outcomes sources", 0),
     18: ("stratum kept left_out left_out_fraction mean_prob_left_out mean_prob_curated", 2),
-    19: ("name target expected realised slack met price unjudged", 1),
+    19: ("name target expected realised standard_error slack met price a_tenth_above upper_share unjudged", 1),
     20: ("source input kept mixture retention enrichment", 3),
     21: ("host input mixture input_fraction mixture_fraction enrichment", 7),
     22: ("host documents curated", 7),
     23: ("declared identified documents curated", 1),
     24: ("doc_id source prob_synthetic beginning", 20),
     25: ("host documents noai tdm_reserved no_training robots_txt", 1),
-    26: ("run_id recipe curator_version stage version weights", 5),
-    27: ("march april documents", 3),
-    28: ("crawl source n coverage synthetic low high", 6),
-    29: ("reason march_when april_when march_fired april_fired", 1),
+    26: ("topic kept human drawn human_retention reference share_drawn", 2),
+    27: ("dimension stratum basis reference low high share_kept share_expected met price times_as_often", 0),
+    28: ("cap words of_the_most", 11),
+    29: ("doc_id source topic outcome mixture_base mixture_cap mixture_margins expected_copies weight", 20),
+    30: ("source documents kept after_preference after_caps after_margins drawn", 2),
+    31: ("metric scope value null_mean null_sd z worse noticed n n_reference n_shared", 39),
+    32: ("run_id recipe curator_version stage version weights", 5),
+    33: ("march april documents", 3),
+    34: ("crawl source n coverage synthetic low high", 6),
+    35: ("reason march_when april_when march_fired april_fired", 1),
 }
 
 
@@ -95,6 +102,35 @@ def test_answers_add_up(finished_run: Finished, april: Path) -> None:
     assert ("mirror", "paper") in {row[:2] for row in ask(april, 16)[1]}
 
 
+def test_a_documents_copies_are_the_product_of_its_factors_and_a_draw(finished_run: Finished, april: Path) -> None:
+    for root in (finished_run.out, april):
+        most = next(
+            iter(run_rows(root, "select regexp_extract(recipe_toml, 'max_repeats = ([0-9]+)', 1)::int from runs"))
+        )[0]
+        for *_, outcome, base, cap, margins, expected, weight in ask(root, 29)[1]:
+            assert expected == pytest.approx(min(most, base * cap * margins))
+            assert (weight is None) == (outcome == "left_out") and 0 <= expected <= most
+            assert math.floor(expected) <= (weight or 0) <= math.floor(expected) + 1
+        for _, documents, kept, liked, _, held, drawn in ask(root, 30)[1]:
+            assert documents > 0 and held <= kept * most and liked <= kept * most and drawn <= kept * most
+    _, rows = ask(april, 28)
+    assert [row[0] for row in rows] == sorted(row[0] for row in rows) and rows[-1][2] == 1
+    assert [row[1] for row in rows] == sorted(row[1] for row in rows)  # a looser cap never leaves fewer words
+
+
+def test_margins_that_press_are_those_with_a_price_or_outside(april: Path) -> None:
+    _, rows = ask(april, 27)
+    (counted,) = run_rows(april, "select count(*) filter (not met), count(*) filter (met and price <> 0) from strata")
+    assert (sum(not row[8] for row in rows), sum(row[8] for row in rows)) == counted
+    for row in rows:
+        assert row[10] == pytest.approx(math.exp(-row[9]))
+
+
+def run_rows(root: Path, sql: str) -> list[tuple]:
+    with audit.open_audit(root) as con:
+        return con.execute(sql).fetchall()
+
+
 @pytest.mark.parametrize("number", [n for n, (_, plain) in FOUND.items() if plain])
 def test_several_runs_attach_in_plain_duckdb(
     finished_run: Finished, april: Path, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -109,7 +145,7 @@ def test_several_runs_attach_in_plain_duckdb(
         table = con.sql(select).to_arrow_table()
     columns, least = PINNED[number]
     assert table.schema.names == columns.split() and table.num_rows >= least
-    if number == 29:
+    if number == 35:
         assert table["reason"].to_pylist() == ["repeated_phrases"]
 
 
