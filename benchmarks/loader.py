@@ -1,11 +1,11 @@
 """Documents a second that the loader gives on one core without tokenising, beside Hugging Face `datasets` streaming.
 
-    python benchmarks/loader.py [--run OUT] [--documents 60000] [--rounds 5] [--peer PYTHON]
+    python benchmarks/loader.py [--run OUT] [--documents 60000] [--words 350 50] [--rounds 5] [--peer PYTHON]
 
-Two corpora: the mixture of a finished run, its row groups repeated until it has that many documents, and as many
-documents of 1,400 letters, in files as curator writes them. Every reader runs in a process of its own, pinned to one core
-where the system can, with Arrow's thread pools at one thread; readers take turns, and of the rounds the best is told, by the
-process's CPU time and by the clock. The first pass over the files warms the page cache and is not counted.
+The documents are those of a finished run's mixture with all their columns, as they are and cut to so many words, written as
+`curator filter` writes a mixture, again and again until there are enough. Every reader runs in a process of its own,
+pinned to one core where the system can, with Arrow's thread pools at one thread; readers take turns, and of the rounds
+the best is told, by the process's CPU time and by the clock. The first pass over the files warms the page cache and is not counted.
 
 `datasets` 5.2 knows no UUIDs (it stops without `features`), so it is told to take `doc_id` as bytes, and is spared
 writing it out in letters, which the loader does for its dicts.
@@ -30,10 +30,13 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from curator.shards import alike, write_parquet
+
 ROOT = Path(__file__).parent.parent
 PEER = "datasets==5.2.0"
 STANDARD = ["text", "doc_id", "source", "stratum", "prob_synthetic", "weight"]
-GROUP = 512  # documents in a row group of a finished run's mixture, as the default recipe writes them
+GROUP = 512  # documents in a row group of a finished run's mixture
+SHARD = 16 * GROUP  # and in a file of it
 
 TIMED = """
     import os, sys, time, json
@@ -104,36 +107,26 @@ READERS = {
 }
 
 
-def synthetic(documents: int) -> pa.Table:
-    """Documents of 1,400 letters in words of Zipf's law, so that they compress about as prose does."""
+def cut(table: pa.Table, words: int) -> pa.Table:
+    """The same documents, their texts cut into pieces of so many words, most pieces dropped: as many rows as before."""
+    texts = [text.split() for text in table["text"].to_pylist()]
+    pieces = [" ".join(text[i : i + words]) for text in texts for i in range(0, max(len(text) - words // 2, 1), words)]
     rng = np.random.default_rng(0)
-    words = np.array(["".join(rng.choice(list("etaoinshrdlu"), rng.integers(2, 9))) for _ in range(20_000)])
-    drawn = words[np.minimum(rng.zipf(1.3, (documents, 300)), len(words)) - 1]
-    return pa.table(
-        {
-            "text": pa.array([" ".join(row)[:1400].ljust(1400, ".") for row in drawn], pa.large_string()),
-            "doc_id": pa.ExtensionArray.from_storage(
-                pa.uuid(), pa.array([rng.bytes(16) for _ in range(documents)], pa.binary(16))
-            ),
-            "source": pa.array([f"source {i % 4}" for i in range(documents)]),
-            "stratum": pa.array([f"source {i % 4}" for i in range(documents)]),
-            "prob_synthetic": pa.array(rng.random(documents)),
-            "weight": pa.array(np.ones(documents)),
-        }
-    )
+    chosen = rng.choice(len(pieces), table.num_rows, replace=len(pieces) < table.num_rows)
+    text = pa.array([pieces[i] for i in chosen], pa.large_string())
+    return table.set_column(table.schema.get_field_index("text"), table.schema.field("text"), text)
 
 
 def write(out: Path, table: pa.Table, documents: int) -> Path:
-    """A folder that the loader takes for a finished run."""
-    (out / "mixture").mkdir(parents=True)
-    entries, rows = {}, 0
+    """A folder that the loader takes for a finished run; shards and row groups as in one."""
+    files, rows = {}, 0
     while rows < documents:
-        path = out / "mixture" / f"{len(entries):06}.parquet"
-        part = table.slice(rows % table.num_rows, min(16 * GROUP, documents - rows))
-        pq.write_table(part, path, compression="zstd", row_group_size=GROUP)
-        entries[f"mixture/{path.name}"] = {"sha256": path.name, "bytes": path.stat().st_size, "rows": part.num_rows}
+        path = out / "mixture" / f"{len(files):06}.parquet"
+        part = table.slice(rows % table.num_rows, min(SHARD, documents - rows))
+        made = write_parquet(out, path, table.schema, alike(part.to_batches(GROUP)), "benchmark")
+        files[f"mixture/{path.name}"] = {"sha256": made.sha256, "bytes": made.bytes, "rows": made.rows}
         rows += part.num_rows
-    (out / "manifest.json").write_text(json.dumps({"format": 1, "fingerprint": out.name, "files": entries}))
+    (out / "manifest.json").write_text(json.dumps({"format": 1, "fingerprint": out.name, "files": files}))
     return out
 
 
@@ -163,19 +156,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, default=ROOT / "demo-out", help="finished run whose mixture is read")
     parser.add_argument("--documents", type=int, default=60_000, help="of each corpus, at least")
+    parser.add_argument("--words", type=int, nargs="*", default=[350, 50], help="lengths to which documents are cut")
     parser.add_argument("--rounds", type=int, default=5, help="of which the best is told")
     parser.add_argument("--peer", help="a Python with `datasets`; made where none is given")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         python = asked.peer or peer(Path(scratch) / "peer")
-        corpora = {"synthetic, 1,400 letters": synthetic(min(asked.documents, 20_000))}
-        if (asked.run / "mixture").is_dir():
-            real = pq.read_table(asked.run / "mixture", columns=STANDARD)
-            corpora["mixture of " + asked.run.name] = real
+        real = pq.read_table(asked.run / "mixture").combine_chunks()
+        real = real.set_column(real.schema.get_field_index("weight"), "weight", pa.array(np.ones(real.num_rows)))
+        corpora = {"as they are": real} | {f"of {words} words": cut(real, words) for words in asked.words}
         for number, (title, table) in enumerate(corpora.items()):
             out = write(Path(scratch) / str(number), table, asked.documents)
             length = np.mean(pa.compute.binary_length(table["text"]).to_numpy())
-            print(f"\n{title}: {asked.documents:,} documents of {length:,.0f} bytes on average, {os.cpu_count()} cores")
+            size = sum(path.stat().st_size for path in (out / "mixture").iterdir()) / asked.documents
+            print(
+                f"\n{asked.documents:,} documents {title}: {length:,.0f} bytes of text, {size:,.0f} in the file, {os.cpu_count()} cores"
+            )
             best = {name: (0.0, 0.0) for name in READERS}
             for _ in range(asked.rounds):
                 for name in READERS:

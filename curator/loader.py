@@ -14,41 +14,29 @@ where the caller has imported it, never imported from here.
 from __future__ import annotations
 
 import copy
-import itertools
-import json
 import math
-import sys
-import types
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from curator import ids
 from curator.errors import InputError
+from curator.loading.files import Mixture
+from curator.loading.order import TURNS, Plan, fitting, interleaved, permutation, planned
+from curator.loading.samples import STANDARD, Sample, samples_of
+from curator.loading.torch_view import torch_view, torch_worker
+from curator.loading.weights import Weights
+
+__all__ = ["STANDARD", "CuratedDataset", "Sample"]
 
 I64 = npt.NDArray[np.int64]
-F64 = npt.NDArray[np.float64]
-Sample = dict[str, Any]
 
-STANDARD: Final = ("text", "doc_id", "source", "stratum", "prob_synthetic", "weight")
-WINDOW_ROWS: Final = 8192  # rows that lie in memory to be mixed, about; part of what the order is
-WINDOW_BYTES: Final = 256 << 20  # and their uncompressed bytes: long documents may not fill the memory
-LANES: Final = (64, 32, 16, 8, 4, 2)  # powers of two, as worlds are; the most that the mixture has rows and groups for
-_LANE_GROUPS: Final = 16  # row groups a lane has at least: those at its two ends are read by its neighbours too
-_CLASSES: Final = 256  # distinct remainders of weights in one row group that are counted exactly
 _CHUNK: Final = 512  # samples turned into Python objects at once
-_FOOTERS: Final = 256  # files whose footers are kept in memory
 _BLOCK: Final = 2048  # rows gathered from the lanes at once, at least
-_STATE_FORMAT: Final = 2  # raise it when the order changes: an old state must not resume in a new order
-_DASHES: Final = (8, 13, 18, 23)  # of a UUID in its 36 letters
-_HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype=np.uint8).reshape(256, 2)
+_STATE_FORMAT: Final = 3  # raise it when the order changes: an old state must not resume in a new order
 
 
 class CuratedDataset:
@@ -67,7 +55,9 @@ class CuratedDataset:
 
     A document of weight 2.3 is seen twice each epoch, and a third time in 30 % of epochs. Which documents of
     equal weight have their turn is drawn by a hash; how many is counted, in every row group and on through the
-    epochs, so that 10,000 documents of weight 0.0005 come to 5 an epoch, not to about 5.
+    epochs, so that 10,000 documents of weight 0.0005 come to 5 an epoch, not to about 5. Copies of one document lie far
+    apart, those of weight 2 half an epoch, of weight 3 a third, as a text met again at once is learnt by heart; each copy
+    costs a reading of its row group, up to 16 an epoch. In the files' order (`shuffle=False`) copies follow one another.
 
     Iterating goes on from where the dataset stands. At the end of an epoch it stands at the
     beginning of the next: a second loop gives the documents again in another order.
@@ -96,30 +86,24 @@ class CuratedDataset:
             raise InputError(f"rank {rank} of world {world}: rank counts from 0 and must be less than world")
         self.out = Path(out)
         self.seed, self.rank, self.world, self.shuffle = int(seed), rank, world, bool(shuffle)
-        manifest = _manifest(self.out)
-        entries = {name: entry for name, entry in sorted(manifest["files"].items()) if _of_mixture(name)}
-        self.fingerprint = str(manifest["fingerprint"])
-        self._files_hash = ids.fingerprint(entries)
-        self._paths = _present(self.out, entries)
-        self._groups, schema = _groups(self._paths)
+        self._mixture = Mixture(self.out)
+        self.fingerprint = self._mixture.fingerprint
+        schema = self._mixture.schema
         self.columns = _wanted(columns, schema.names, self.out)
         self._schema = pa.schema([schema.field(name) for name in self.columns if name in schema.names])
         if lanes is not None and lanes > 1 and not shuffle:
             raise InputError("shuffle=False gives the order of the files, which has one lane: leave lanes out")
-        self.lanes = _fitting(self._groups, self.shuffle) if lanes is None else _counting("lanes", lanes, least=1)
-        self._weighed: dict[int, _Weighed | None] | None = None
+        self.lanes = (
+            _counting("lanes", lanes, least=1) if lanes is not None else fitting(self._mixture.groups) if shuffle else 1
+        )
+        self._weights = Weights(self._mixture, self.seed)
         self._epoch, self._position, self._turn = _counting("epoch", epoch), 0, 0
-        self._plans: dict[int, _Plan] = {}
-        self._footers: dict[int, pq.FileMetaData] = {}
+        self._plans: dict[int, Plan] = {}
 
     @property
     def epoch(self) -> int:
         """The epoch the dataset stands in."""
         return self._epoch
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a worker process is given: footers are read again there."""
-        return self.__dict__ | {"_footers": {}}
 
     def __len__(self) -> int:
         """Count the samples of this rank in the whole epoch; reads ids and weights where weights are not whole."""
@@ -141,7 +125,7 @@ class CuratedDataset:
         return {
             "format": _STATE_FORMAT,
             "fingerprint": self.fingerprint,
-            "files": self._files_hash,
+            "files": self._mixture.files_hash,
             "seed": self.seed,
             "epoch": self._epoch,
             "position": min(self._position + _counting("taken", taken) * self.world, self._plan().total),
@@ -191,35 +175,35 @@ class CuratedDataset:
         """Yield what iterating would, as Arrow batches of `size` rows: the fast way, nothing is turned into Python.
 
         Same documents, order and position as the samples; the last batch of an epoch may be shorter. Columns that the
-        mixture lacks are left out; `doc_id` stays 16 bytes (Arrow's uuid).
+        mixture lacks are left out; `doc_id` is as the files hold it.
         """
         self._turn += 1
         return self._batches(self._turn, self._plan(), self._position, _counting("size", size, least=1))
 
-    def _samples(self, turn: int, plan: _Plan, position: int) -> Iterator[Sample]:
+    def _samples(self, turn: int, plan: Plan, position: int) -> Iterator[Sample]:
         stride, _ = self.share()
         for block in self._blocks(plan, position, _CHUNK):
-            for sample in _samples(block, self.columns):
+            for sample in samples_of(block, self.columns):
                 position += stride
                 if turn == self._turn:  # a loop left behind does not move the dataset
                     self._position = position if position < plan.total else plan.total
                 yield sample
         self._finish(turn, plan)
 
-    def _batches(self, turn: int, plan: _Plan, position: int, size: int) -> Iterator[pa.RecordBatch]:
+    def _batches(self, turn: int, plan: Plan, position: int, size: int) -> Iterator[pa.RecordBatch]:
         stride, _ = self.share()
         for block in self._blocks(plan, position, size):
             position += stride * block.num_rows
             if turn == self._turn:
                 self._position = min(position, plan.total)
-            yield block.combine_chunks().to_batches()[0]
+            yield _one_batch(block)
         self._finish(turn, plan)
 
-    def _finish(self, turn: int, plan: _Plan) -> None:
+    def _finish(self, turn: int, plan: Plan) -> None:
         if turn == self._turn:
             self._epoch, self._position = plan.epoch + 1, 0
 
-    def _blocks(self, plan: _Plan, position: int, size: int) -> Iterator[pa.Table]:
+    def _blocks(self, plan: Plan, position: int, size: int) -> Iterator[pa.Table]:
         """Yield our samples from a position on in tables of exactly `size` rows; the last may be shorter."""
         rest: list[pa.Table] = []
         held = 0
@@ -235,7 +219,7 @@ class CuratedDataset:
         if rest:
             yield pa.concat_tables(rest)
 
-    def _rounds(self, plan: _Plan, position: int) -> Iterator[pa.Table]:
+    def _rounds(self, plan: Plan, position: int) -> Iterator[pa.Table]:
         """Yield our samples from a position on, in their order, some rounds through our lanes at once."""
         stride, shard = self.share()
         first = position + (shard - position) % stride
@@ -248,13 +232,28 @@ class CuratedDataset:
         rounds = max(_BLOCK // ours, 64)
         while True:
             taken = [lane.take(rounds) for lane in lanes]
-            counts = [sum(part.num_rows for part in parts) for parts in taken]
+            counts = [sum(len(rows) for _, rows in parts) for parts in taken]
             if not any(counts):
                 return
-            found = pa.concat_tables([self._schema.empty_table(), *itertools.chain(*taken)], promote_options="default")
-            yield found if len(lanes) == 1 else found.combine_chunks().take(pa.array(_interleaved(counts)))
+            yield self._gathered([part for parts in taken for part in parts], counts)
 
-    def _pieces(self, plan: _Plan, lane: int, first: int, step: int) -> Iterator[tuple[pa.Table, I64]]:
+    def _gathered(self, parts: Sequence[tuple[pa.Table, I64]], counts: Sequence[int]) -> pa.Table:
+        """Rows of tables in one table of the dataset's own columns, lanes taking turns; each text is copied once."""
+        if len(parts) == 1 and _consecutive(parts[0][1]):
+            table, rows = parts[0]
+            return table.slice(int(rows[0]), len(rows))
+        starts = np.cumsum([0, *(table.num_rows for table, _ in parts[:-1])])
+        rows = np.concatenate([start + rows for start, (_, rows) in zip(starts, parts, strict=True)])
+        whole = pa.concat_tables([table for table, _ in parts])
+        return whole.take(pa.array(rows[interleaved(counts)] if len(counts) > 1 else rows))
+
+    def _own(self, table: pa.Table) -> pa.Table:
+        """A table of the dataset's own columns; null where its files lack one."""
+        if not all(f.name in table.column_names and table.schema.field(f.name).type == f.type for f in self._schema):
+            table = pa.concat_tables([self._schema.empty_table(), table], promote_options="default").combine_chunks()
+        return pa.Table.from_arrays([table[name] for name in self._schema.names], schema=self._schema)
+
+    def _pieces(self, plan: Plan, lane: int, first: int, step: int) -> Iterator[tuple[pa.Table, I64]]:
         """Yield a lane's windows with the rows wanted of each: every step-th sample of the lane from the first on."""
         short, longer = divmod(plan.total, self.lanes)
         at = lane * short + min(lane, longer)
@@ -270,7 +269,7 @@ class CuratedDataset:
 
     def share(self) -> tuple[int, int]:
         """Every how many samples of the epoch one is ours, and which: ranks first, within a rank its torch workers."""
-        worker, workers = _torch_worker()
+        worker, workers = torch_worker()
         return self.world * workers, self.rank + self.world * worker
 
     def part(self, number: int, of: int) -> CuratedDataset:
@@ -281,96 +280,29 @@ class CuratedDataset:
         one.rank, one.world = self.rank + self.world * number, self.world * of
         return one
 
-    def _window(self, plan: _Plan, window: int) -> tuple[pa.Table, I64]:
+    def _window(self, plan: Plan, window: int) -> tuple[pa.Table, I64]:
         """Read a window's row groups; returns the table and its rows in the order of the epoch, copies repeated."""
-        groups = plan.windows[window]
-        tables = [self._read(np.array([group]), self.columns) for group in groups]
-        copies = [self._copies(table, plan.epoch, int(group)) for table, group in zip(tables, groups, strict=True)]
-        table = pa.concat_tables(tables, promote_options="default")
-        rows = np.repeat(np.arange(table.num_rows), np.concatenate(copies))
-        if not self.shuffle:
-            return (table if _consecutive(rows) else table.combine_chunks()), rows
-        table = table.combine_chunks()  # taking rows of a table in pieces would lay it together each time
-        rows = rows[_permutation(len(rows), self.seed, f"loader:rows:{plan.epoch}:{window}")]
-        return table, rows
+        tables, rows, before = [], [], 0
+        for visit in plan.windows[window]:
+            group, turn = int(plan.group[visit]), int(plan.turn[visit])
+            tables.append(self._mixture.read(group, self.columns))
+            rows.append(before + self._weights.rows(tables[-1], plan.epoch, group, turn, int(plan.turns[group])))
+            before += tables[-1].num_rows
+        table = self._own(pa.concat_tables(tables, promote_options="default"))
+        picked = np.concatenate(rows)
+        if self.shuffle:
+            picked = picked[permutation(len(picked), self.seed, f"loader:rows:{plan.epoch}:{window}")]
+        if self.shuffle or not _consecutive(picked):
+            table = table.combine_chunks()  # taking rows of a table in pieces would lay it together each time
+        return table, picked
 
-    def _read(self, groups: I64, columns: Sequence[str]) -> pa.Table:
-        """Read row groups in the order given, each file opened once a stretch."""
-        files, inner = self._groups.file[groups], self._groups.inner[groups]
-        cuts = np.flatnonzero(np.diff(files)) + 1
-        tables = [
-            self._read_file(int(stretch[0]), [int(g) for g in within], columns)
-            for stretch, within in zip(np.split(files, cuts), np.split(inner, cuts), strict=True)
-        ]
-        return pa.concat_tables(tables, promote_options="default").combine_chunks()
-
-    def _read_file(self, number: int, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """Read row groups of one file; its footer is parsed once and kept, as long as not too many are."""
-        if len(self._footers) > _FOOTERS:
-            self._footers.clear()
-        table, self._footers[number] = _read_groups(
-            self.out, self._paths[number], groups, columns, self._footers.get(number)
-        )
-        return table
-
-    def _copies(self, table: pa.Table, epoch: int, group: int) -> I64:
-        """How often each row of a row group is seen this epoch: its weight's whole part, and what is drawn.  # [rows]"""
-        if "weight" not in table.column_names:
-            return np.ones(table.num_rows, np.int64)
-        whole, rest = _parted(table["weight"], self.out)
-        if not rest.any():
-            return whole
-        drawn = ids.unit_hash(_id_words(table["doc_id"]), self.seed, f"loader:copies:{epoch}")
-        weighed = self._all_weighed()[group]
-        if weighed is None:
-            return whole + (drawn < rest)
-        for number, value in enumerate(weighed.rests):
-            members = np.flatnonzero(rest == value)
-            whole[members[np.argsort(drawn[members], kind="stable")]] += np.diff(self._counted(weighed, epoch, number))
-        return whole
-
-    def _counted(self, weighed: _Weighed, epoch: int, number: int) -> I64:
-        """Extra copies that had come together before each member of a class, through files and epochs.  # [members+1]"""
-        value = weighed.rests[number]
-        begin = epoch * int(weighed.all[number]) + int(weighed.before[number])
-        start = ids.unit_hash(np.array([[value.view(np.uint64), 0]], np.uint64), self.seed, "loader:phase")[0]
-        counted: I64 = np.floor(start + value * (begin + np.arange(weighed.counts[number] + 1))).astype(np.int64)
-        return counted
-
-    def _all_weighed(self) -> dict[int, _Weighed | None]:
-        """Count the classes of equal remainder in every row group with weights that are not whole; read once."""
-        if self._weighed is None:
-            told = {int(group): self._told(int(group)) for group in np.flatnonzero(self._groups.copies < 0)}
-            self._weighed = _running(told)
-        return self._weighed
-
-    def _told(self, group: int) -> tuple[F64, I64] | None:
-        _, rest = _parted(self._read(np.array([group]), ("weight",))["weight"], self.out)
-        rests, counts = np.unique(rest[rest > 0], return_counts=True)
-        return (rests, counts) if len(rests) <= _CLASSES else None
-
-    def _plan(self, epoch: int | None = None) -> _Plan:
+    def _plan(self, epoch: int | None = None) -> Plan:
         wanted = self._epoch if epoch is None else epoch
         if wanted not in self._plans:
-            self._plans = {wanted: self._planned(wanted)}
+            counts = self._weights.counts(wanted, TURNS if self.shuffle else 1)
+            seed = self.seed if self.shuffle else None
+            self._plans = {wanted: planned(wanted, self._mixture.groups, counts, seed, self.lanes)}
         return self._plans[wanted]
-
-    def _planned(self, epoch: int) -> _Plan:
-        order = np.arange(len(self._groups.rows))
-        if self.shuffle:
-            order = _permutation(len(order), self.seed, f"loader:groups:{epoch}")
-        windows = _windows(order, self._groups.rows, self._groups.size, self.lanes)
-        seen = self._seen(epoch)
-        ends = np.cumsum([seen[window].sum() for window in windows], dtype=np.int64)
-        return _Plan(epoch, windows, ends, int(ends[-1]) if len(ends) else 0)
-
-    def _seen(self, epoch: int) -> I64:
-        """Samples each row group gives this epoch; only groups whose statistics do not tell are read.  # [groups]"""
-        seen = self._groups.rows * np.maximum(self._groups.copies, 0)
-        for group in np.flatnonzero(self._groups.copies < 0):
-            table = self._read(np.array([group]), ("doc_id", "weight"))
-            seen[group] = self._copies(table, epoch, int(group)).sum()
-        return seen
 
     def as_torch(self) -> Any:
         """Wrap the dataset as a `torch.utils.data.IterableDataset` for torch's DataLoader; import torch first.
@@ -382,25 +314,6 @@ class CuratedDataset:
         return torch_view(self)
 
 
-class _Groups(NamedTuple):
-    """The mixture's row groups, in the order of the files.  # each [groups] int64"""
-
-    file: I64
-    inner: I64  # number within its file
-    rows: I64
-    size: I64  # uncompressed bytes
-    copies: I64  # whole weight that all rows share, by the statistics; -1 where they do not tell
-
-
-class _Weighed(NamedTuple):
-    """The remainders of weights in one row group: classes of equal ones.  # each [classes]"""
-
-    rests: F64
-    counts: I64  # documents of each in the group
-    before: I64  # and in the groups before it
-    all: I64  # and in the whole mixture
-
-
 class _Lane:
     """Rows of a lane, taken any number at a time."""
 
@@ -409,8 +322,8 @@ class _Lane:
         self._table: pa.Table | None = None
         self._rows: I64 = np.zeros(0, np.int64)
 
-    def take(self, n: int) -> list[pa.Table]:
-        """The next n rows in one table or several; fewer at the lane's end."""
+    def take(self, n: int) -> list[tuple[pa.Table, I64]]:
+        """The next n rows: tables, and which rows of each; fewer at the lane's end."""
         taken = []
         while n:
             if not len(self._rows):
@@ -419,95 +332,10 @@ class _Lane:
             if self._table is None:
                 break
             now, self._rows = self._rows[:n], self._rows[n:]
-            whole = _consecutive(now)
-            taken.append(self._table.slice(int(now[0]), len(now)) if whole else self._table.take(pa.array(now)))
+            if len(now):
+                taken.append((self._table, now))
             n -= len(now)
         return taken
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One epoch: which row groups each window holds, and at which sample each ends."""
-
-    epoch: int
-    windows: list[I64]
-    ends: I64
-    total: int
-
-
-def _manifest(out: Path) -> dict[str, Any]:
-    path = out / "manifest.json"
-    try:
-        found = json.loads(path.read_bytes())
-        _ = found["fingerprint"], found["files"].items()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"{out} holds no finished run, {path.name} is missing: run the same `curator filter` again, it does only the rest"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} cannot be read as a manifest ({error}); run the same `curator filter` again"
-        ) from error
-    if found.get("format") != 1:
-        raise InputError(f"{path} has format {found.get('format')}, this curator reads format 1; update curator")
-    return dict(found)
-
-
-def _line(error: Exception) -> str:
-    """An error's text on one line."""
-    return " ".join(str(error).split())
-
-
-def _of_mixture(name: str) -> bool:
-    return name.startswith("mixture/") and name.endswith(".parquet")
-
-
-def _present(out: Path, entries: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Check that every listed file is there in its full size."""
-    paths = [out / name for name in entries]
-    for path, entry in zip(paths, entries.values(), strict=True):
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise InputError(
-                f"{path} is listed in the manifest but cannot be found ({error.strerror}); see `curator verify {out}`"
-            ) from error
-        if "bytes" in entry and size != entry["bytes"]:
-            raise InputError(
-                f"{path} has {size:,} bytes, the manifest says {entry['bytes']:,}; see `curator verify {out}`"
-            )
-    return paths
-
-
-def _groups(paths: Sequence[Path]) -> tuple[_Groups, pa.Schema]:
-    """Read the footers: all row groups that hold rows, and the columns of all files."""
-    found: list[tuple[int, int, int, int, int]] = []
-    schemas: list[pa.Schema] = []
-    for number, path in enumerate(paths):
-        try:
-            with pq.ParquetFile(path) as file:
-                footer, schema = file.metadata, file.schema_arrow.remove_metadata()
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{path} cannot be read ({_line(error)}); see `curator verify {path.parent.parent}`"
-            ) from error
-        schemas.append(schema)
-        weight = next((i for i in range(footer.num_columns) if footer.schema.column(i).path == "weight"), None)
-        for inner in range(footer.num_row_groups):
-            group = footer.row_group(inner)
-            if group.num_rows:
-                copies = 1 if weight is None else _common_weight(group.column(weight))
-                found.append((number, inner, group.num_rows, group.total_byte_size, copies))
-    columns = np.array(found, dtype=np.int64).reshape(-1, 5).T
-    return _Groups(*columns), pa.unify_schemas(schemas) if schemas else pa.schema([])
-
-
-def _common_weight(column: pq.ColumnChunkMetaData) -> int:
-    """The whole number all weights of a row group are; -1 when the statistics do not say so."""
-    told = column.statistics
-    if told is None or not told.has_min_max or told.null_count or told.min != told.max:
-        return -1
-    return int(told.min) if told.min >= 0 and float(told.min).is_integer() else -1
 
 
 def _wanted(columns: Sequence[str] | None, available: Sequence[str], out: Path) -> tuple[str, ...]:
@@ -526,177 +354,12 @@ def _counting(name: str, value: Any, least: int = 0) -> int:
     return value
 
 
-def _permutation(n: int, seed: int, purpose: str) -> I64:
-    """Order 0…n-1 by a keyed hash."""
-    numbers = np.zeros((n, 2), np.uint64)
-    numbers[:, 0] = np.arange(n)
-    return np.argsort(ids.unit_hash(numbers, seed, purpose), kind="stable").astype(np.int64)
-
-
-def _fitting(groups: _Groups, shuffle: bool) -> int:
-    """The most lanes that a mixture has rows, row groups and memory for; one where the order is that of the files."""
-    rows, size = int(groups.rows.sum()), int(groups.size.sum())
-
-    def fits(lanes: int) -> bool:
-        many = len(groups.rows) >= lanes * _LANE_GROUPS and rows >= lanes * WINDOW_ROWS
-        return many and lanes * size <= WINDOW_BYTES * len(groups.rows)
-
-    return next((lanes for lanes in LANES if shuffle and fits(lanes)), 1)
-
-
-def _windows(order: I64, rows: I64, size: I64, lanes: int = 1) -> list[I64]:
-    """Cut the ordered row groups where a window is full: by rows, or by bytes for long documents."""
-    cuts, filled, weighed = [], 0, 0
-    full, heavy = max(WINDOW_ROWS // lanes, 1), WINDOW_BYTES // lanes
-    for place, group in enumerate(order):
-        if filled >= full or (filled and weighed + size[group] > heavy):
-            cuts.append(place)
-            filled = weighed = 0
-        filled, weighed = filled + rows[group], weighed + size[group]
-    return np.split(order, cuts) if len(order) else []
-
-
 def _consecutive(rows: I64) -> bool:
     """Whether rows lie one after the other, so that a slice gives them without copying."""
-    return bool((np.diff(rows) == 1).all())
+    return not len(rows) or bool(rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all())
 
 
-def _interleaved(counts: Sequence[int]) -> I64:
-    """Places in lanes laid end to end, in the order of taking turns.  # [sum of counts]"""
-    turn = np.concatenate([np.arange(count) for count in counts])
-    return np.argsort(turn, kind="stable").astype(np.int64)
-
-
-def _parted(column: pa.ChunkedArray, out: Path) -> tuple[I64, F64]:
-    """Part weights into whole numbers and remainders; no weight counts once.  # each [rows]"""
-    weight = pc.fill_null(column.cast(pa.float64()), 1.0).to_numpy()
-    if not (np.isfinite(weight) & (weight >= 0)).all():
-        raise InputError(f"{out} has weights below 0 or not finite in its mixture; try `curator verify {out}`")
-    whole = np.floor(weight)
-    return whole.astype(np.int64), weight - whole
-
-
-def _running(told: Mapping[int, tuple[F64, I64] | None]) -> dict[int, _Weighed | None]:
-    """Add up the classes of all row groups in the order of the files."""
-    total: dict[float, int] = {}
-    found: dict[int, _Weighed | None] = {}
-    for group, classes in told.items():
-        if classes is None:
-            found[group] = None
-            continue
-        rests, counts = classes
-        before = np.array([total.get(value, 0) for value in rests.tolist()], np.int64)
-        total.update(zip(rests.tolist(), (before + counts).tolist(), strict=True))
-        found[group] = _Weighed(rests, counts, before, before)
-    for group, weighed in found.items():
-        if weighed is not None:
-            found[group] = weighed._replace(all=np.array([total[value] for value in weighed.rests.tolist()], np.int64))
-    return found
-
-
-def _read_groups(
-    out: Path, path: Path, groups: Sequence[int], columns: Sequence[str], footer: pq.FileMetaData | None
-) -> tuple[pa.Table, pq.FileMetaData]:
-    """Read row groups of one file; columns it lacks are left out. One thread: workers and ranks share the machine."""
-    try:
-        with pq.ParquetFile(path, metadata=footer) as file:
-            return file.read_row_groups(groups, columns=list(columns), use_threads=False), file.metadata
-    except (OSError, pa.ArrowException, IndexError) as error:
-        raise InputError(f"{path} cannot be read ({_line(error)}); see `curator verify {out}`") from error
-
-
-def _id_bytes(column: pa.ChunkedArray) -> npt.NDArray[np.uint8]:
-    """Look at 16-byte ids as they lie in Arrow's buffer.  # [rows, 16] uint8"""
-    array = column.combine_chunks()
-    storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-    if not len(storage):
-        return np.zeros((0, 16), np.uint8)
-    raw = np.frombuffer(storage.buffers()[1], dtype=np.uint8)
-    return raw[storage.offset * 16 : (storage.offset + len(storage)) * 16].reshape(-1, 16)
-
-
-def _id_words(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    """The same ids as `ids.ids_array` makes them.  # [rows, 2] uint64"""
-    return np.ascontiguousarray(_id_bytes(column)).view("<u8")
-
-
-def _uuids(column: pa.ChunkedArray) -> list[str | None]:
-    """Write ids as UUID strings: all at once as one array of letters, then cut."""
-    letters = np.full((len(column), 36), ord("-"), np.uint8)
-    places = np.delete(np.arange(36), _DASHES)
-    letters[:, places] = _HEX[_id_bytes(column)].reshape(-1, 32)
-    text = letters.tobytes().decode("ascii")
-    found: list[str | None] = [text[i : i + 36] for i in range(0, len(text), 36)]
-    for absent in np.flatnonzero(column.is_null().to_numpy()) if column.null_count else ():
-        found[absent] = None
-    return found
-
-
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    """Turn a column into Python values, null into None, in C loops where the type has one."""
-    kind = column.type
-    if kind == pa.uuid() or kind == pa.binary(16):
-        return _uuids(column)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return list(column.to_numpy().tolist())
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-        values = pc.fill_null(column, 0).to_numpy().tolist()
-        for absent in np.flatnonzero(column.is_null().to_numpy()) if column.null_count else ():
-            values[absent] = None
-        return list(values)
-    return list(column.to_pylist())
-
-
-def _samples(part: pa.Table, columns: Sequence[str]) -> list[Sample]:
-    """Make one dictionary a row; the standard six spelt out, which takes a third of the time of `dict(zip(…))`."""
-    has = set(part.column_names)
-    lists = [_values(part[name]) if name in has else [None] * part.num_rows for name in columns]
-    samples = [
-        {"text": text, "doc_id": doc, "source": source, "stratum": stratum, "prob_synthetic": prob, "weight": weight}
-        for text, doc, source, stratum, prob, weight in zip(*lists[: len(STANDARD)], strict=True)
-    ]
-    for name, values in zip(columns[len(STANDARD) :], lists[len(STANDARD) :], strict=True):
-        for sample, value in zip(samples, values, strict=True):
-            sample[name] = value
-    return samples
-
-
-def _torch_worker() -> tuple[int, int]:
-    """This process's number among the DataLoader's workers, and how many; (0, 1) outside of one."""
-    data = sys.modules.get("torch.utils.data")
-    info = data.get_worker_info() if data is not None else None
-    return (info.id, info.num_workers) if info is not None else (0, 1)
-
-
-class _View:
-    """What torch sees of a dataset."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.dataset)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return torch_view, (self.dataset,)  # the class is made where torch is; a worker makes its own
-
-    def set_epoch(self, epoch: int) -> None:
-        self.dataset.set_epoch(epoch)
-
-    def state_dict(self, *place: int, **named: int) -> dict[str, Any]:
-        found: dict[str, Any] = self.dataset.state_dict(*place, **named)
-        return found
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.dataset.load_state_dict(state)
-
-
-def torch_view(dataset: Any) -> Any:
-    """Wrap what iterates and has a state as a torch IterableDataset with the same methods; import torch first."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        raise InputError("as_torch needs torch: install it and `import torch` before the call")
-    return types.new_class("CuratedTorchDataset", (_View, torch.utils.data.IterableDataset))(dataset)
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    """A table as one batch; a column that is in one piece already is not copied."""
+    arrays = [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=table.schema)

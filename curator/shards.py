@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,6 +26,9 @@ from curator.ids import file_sha256, fingerprint
 
 BATCH_ROWS: Final = 512  # rows in one row group: what a measure sees at once
 BATCH_BYTES: Final = 16 << 20  # text in one row group; one larger document still gets one of its own
+# of documents, and hardly ever the same twice
+_DISTINCT: Final = {"text", "record_id", "url", "doc_id", "cluster", "raw_sha256", "text_sha256", "payload_digest"}
+_MOST_KINDS: Final = 16  # whole weights kept apart
 _OUT_OF_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -100,13 +105,63 @@ def write_receipt(root: Path, path: Path, key: str, rows: int | None = None) -> 
 
 
 def write_parquet(root: Path, path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str) -> Receipt:
-    """Write one row group a batch, atomically, then the receipt; the same batches give the same bytes."""
+    """Write one row group a batch, atomically, then the receipt; the same batches give the same bytes.
+
+    Texts, ids, vectors and fractions are written as they are: a dictionary of values that never come twice is larger than
+    they are, and a reader must copy them out of it once more.
+    """
     rows = 0
-    with writing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with (
+        writing(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=repeating(schema)) as writer,
+    ):
         for batch in batches:
             writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
             rows += batch.num_rows
     return write_receipt(root, path, key, rows)
+
+
+def repeating(schema: pa.Schema) -> list[str]:
+    """Parquet's paths of the columns whose values come again and again: names, numbers, times; for a dictionary."""
+    return [path for column in schema for path in _leaves(column.name, column.type) if column.name not in _DISTINCT]
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    if pa.types.is_struct(kind):
+        for part in kind:
+            yield from _leaves(f"{path}.{part.name}", part.type)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    elif pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_temporal(kind):
+        yield path
+
+
+def alike(batches: Iterable[pa.RecordBatch], by: str = "weight") -> Iterator[pa.RecordBatch]:
+    """Rows of one whole weight together, in batches as full as `BATCH_ROWS` and `BATCH_BYTES` allow.
+
+    A loader reads a row group once for each copy of its documents: rows of weight 1 beside one of weight 4 would be read
+    four times. Weights that are not whole, too many to be kept apart, stay in one another's company. The order
+    within each weight is kept.
+    """
+    held: dict[float, list[pa.RecordBatch]] = {}
+    for batch in batches:
+        kinds = _kinds(batch[by])
+        for kind in np.unique(kinds):
+            rows = [*held.pop(float(kind), []), batch.filter(pa.array(kinds == kind))]
+            *full, rest = rebatch(pa.Table.from_batches(rows).combine_chunks().to_batches()[0])
+            yield from full
+            held[float(kind)] = [rest]
+    for kind in sorted(held):
+        yield from held[kind]
+
+
+def _kinds(weight: pa.Array) -> npt.NDArray[np.float64]:
+    """Whole weights as they are; one number for all others.  # [rows]"""
+    value = pc.fill_null(weight.cast(pa.float64()), -1.0).to_numpy()
+    whole: npt.NDArray[np.float64] = np.where(
+        (value == np.floor(value)) & (value >= 0) & (value <= _MOST_KINDS), value, -1.0
+    )
+    return whole
 
 
 def aligned_batches(columns: Sequence[tuple[Path, Sequence[str]]]) -> Iterator[pa.RecordBatch]:

@@ -19,9 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import curator.loader as loader
 from curator.errors import InputError
 from curator.loader import STANDARD, CuratedDataset
+from curator.loading import files, order
+from curator.uuids import letters
 from tests.conftest import ROOT, Finished
 
 # torch warns of more workers than the machine has cores; the tests' worker counts are not about speed
@@ -36,8 +37,9 @@ def write_run(
     group: int = 7,
     fingerprint: str = FINGERPRINT,
     drop: Sequence[str] = (),
+    written: bool = False,
 ) -> Path:
-    """A finished run whose mixture has files of so many rows; texts are numbered through."""
+    """A finished run whose mixture has files of so many rows; texts are numbered through; ids written out or 16 bytes."""
     (out / "mixture").mkdir(parents=True)
     entries: dict[str, Any] = {"audit.duckdb": {"content": "x"}, "ledger/0.parquet": {"sha256": "x", "bytes": 1}}
     first = 0
@@ -46,7 +48,7 @@ def write_run(
         ids_ = pa.array([uuid.UUID(int=i * 0x9E3779B97F4A7C15 + 1).bytes for i in span], pa.binary(16))
         table = pa.table(
             {
-                "doc_id": pa.ExtensionArray.from_storage(pa.uuid(), ids_),
+                "doc_id": letters(ids_) if written else pa.ExtensionArray.from_storage(pa.uuid(), ids_),
                 "source": pa.array([f"source {i % 3}" for i in span], pa.string()),
                 "text": pa.array([f"text {i} é" for i in span], pa.large_string()),
                 "date": pa.array([i * 10**12 for i in span], pa.timestamp("us", tz="UTC")),
@@ -76,7 +78,7 @@ def numbered(n: int) -> list[str]:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """100 documents in three files, 16 row groups, about 5 windows."""
-    monkeypatch.setattr(loader, "WINDOW_ROWS", 20)
+    monkeypatch.setattr(order, "WINDOW_ROWS", 20)
     return write_run(tmp_path / "out", [40, 1, 59])
 
 
@@ -136,12 +138,14 @@ def test_resume_at_every_position_gives_the_rest(run: Path, shuffle: bool) -> No
     whole = texts(CuratedDataset(run, seed=5, rank=1, world=2, shuffle=shuffle))
     taking = CuratedDataset(run, seed=5, rank=1, world=2, shuffle=shuffle)
     running = iter(taking)
+    later = texts(CuratedDataset(run, seed=5, rank=1, world=2, shuffle=shuffle, epoch=1))
     for taken in range(len(whole) + 1):
         state = json.loads(json.dumps(taking.state_dict()))
         fresh = CuratedDataset(run, seed=5, rank=1, world=2, shuffle=shuffle)
         fresh.load_state_dict(state)
         assert texts(fresh) == whole[taken:]
-        assert texts(fresh) == texts(CuratedDataset(run, seed=5, rank=1, world=2, shuffle=shuffle, epoch=1))
+        if taken % 10 == 0:
+            assert texts(fresh) == later
         next(running, None)
 
 
@@ -337,7 +341,7 @@ def test_a_remainder_is_drawn_anew_each_epoch_and_comes_to_the_weight(tmp_path: 
 
 
 def test_resume_and_ranks_hold_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "WINDOW_ROWS", 10)
+    monkeypatch.setattr(order, "WINDOW_ROWS", 10)
     weights = [(i % 7) / 2 for i in range(50)]
     out = write_run(tmp_path / "out", [30, 20], weights)
     whole = texts(CuratedDataset(out))
@@ -365,14 +369,13 @@ def test_a_null_weight_counts_once(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 60 << 20)), max_size=60))
 def test_a_window_holds_no_more_than_it_may(groups: list[tuple[int, int]]) -> None:
     rows, size = np.array(groups, dtype=np.int64).reshape(-1, 2).T
-    order = np.arange(len(groups))[::-1]
-    windows = loader._windows(order, rows, size)
-    assert [int(g) for window in windows for g in window] == [int(g) for g in order]
+    windows = order.cut(rows, size)
+    assert [int(g) for window in windows for g in window] == list(range(len(groups)))
     for window, later in itertools.zip_longest(windows, windows[1:]):
-        assert rows[window[:-1]].sum() < loader.WINDOW_ROWS
-        assert len(window) == 1 or size[window].sum() <= loader.WINDOW_BYTES
-        full = later is None or rows[window].sum() >= loader.WINDOW_ROWS
-        assert full or size[window].sum() + size[later[0]] > loader.WINDOW_BYTES
+        assert rows[window[:-1]].sum() < order.WINDOW_ROWS
+        assert len(window) == 1 or size[window].sum() <= order.WINDOW_BYTES
+        full = later is None or rows[window].sum() >= order.WINDOW_ROWS
+        assert full or size[window].sum() + size[later[0]] > order.WINDOW_BYTES
 
 
 def test_a_run_of_curator_filter_is_read_whole(finished_run: Finished) -> None:
@@ -481,7 +484,7 @@ def test_a_worker_resumes_its_own_state(run: Path) -> None:
 @pytest.fixture
 def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """203 documents in 30 row groups; 4 lanes are asked for, windows hold about 10 rows."""
-    monkeypatch.setattr(loader, "WINDOW_ROWS", 40)
+    monkeypatch.setattr(order, "WINDOW_ROWS", 40)
     return write_run(tmp_path / "wide", [90, 113])
 
 
@@ -498,33 +501,39 @@ def test_lanes_change_no_rule_of_ranks(wide: Path, lanes: int, world: int) -> No
         assert sorted(itertools.chain(*map(texts, ranks))) == sorted(whole[position:])
 
 
-class Reading(CuratedDataset):
-    """Tells which row groups were read for samples."""
+@pytest.fixture
+def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Which row groups are read, one after the other."""
+    seen: list[int] = []
+    reading = files.Mixture.read
 
-    def _read(self, groups: Any, columns: Sequence[str]) -> pa.Table:
-        self.groups_read = getattr(self, "groups_read", [])
-        self.groups_read += [int(group) for group in groups]
-        return super()._read(groups, columns)
+    def noting(mixture: files.Mixture, group: int, columns: Sequence[str]) -> pa.Table:
+        seen.append(group)
+        return reading(mixture, group, columns)
+
+    monkeypatch.setattr(files.Mixture, "read", noting)
+    return seen
 
 
 @pytest.mark.parametrize(("lanes", "world", "share"), [(4, 4, 4), (4, 2, 2), (4, 1, 1), (4, 3, 1), (4, 8, 4)])
-def test_a_rank_reads_only_its_lanes(wide: Path, lanes: int, world: int, share: int) -> None:
+def test_a_rank_reads_only_its_lanes(wide: Path, lanes: int, world: int, share: int, groups_read: list[int]) -> None:
     groups = 30
     for rank in range(world):
-        reading = Reading(wide, rank=rank, world=world, lanes=lanes)
-        assert len(texts(reading)) == len(CuratedDataset(wide, rank=rank, world=world))
+        groups_read.clear()
+        found = texts(CuratedDataset(wide, rank=rank, world=world, lanes=lanes))
+        assert len(found) == len(CuratedDataset(wide, rank=rank, world=world))
         # the windows (of two groups here) at the ends of a lane are read by its neighbour too
-        assert len(reading.groups_read) <= groups / share + 4 * lanes / share
+        assert len(groups_read) <= groups / share + 4 * lanes / share
 
 
 def test_lanes_fit_the_mixture(wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert CuratedDataset(wide).lanes == 1  # 30 row groups: a lane has at least 16
     assert CuratedDataset(wide, shuffle=False).lanes == 1
-    monkeypatch.setattr(loader, "_LANE_GROUPS", 4)
+    monkeypatch.setattr(order, "_LANE_GROUPS", 4)
     assert CuratedDataset(wide).lanes == 4
-    monkeypatch.setattr(loader, "WINDOW_ROWS", 100)
+    monkeypatch.setattr(order, "WINDOW_ROWS", 100)
     assert CuratedDataset(wide).lanes == 2
-    monkeypatch.setattr(loader, "WINDOW_BYTES", 10)
+    monkeypatch.setattr(order, "WINDOW_BYTES", 10)
     assert CuratedDataset(wide).lanes == 1
     with pytest.raises(InputError, match="lanes is 0"):
         CuratedDataset(wide, lanes=0)
@@ -536,7 +545,7 @@ def test_lanes_fit_the_mixture(wide: Path, tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_state_of_an_older_curator_is_refused(run: Path) -> None:
     old = {k: v for k, v in CuratedDataset(run).state_dict().items() if k != "lanes"} | {"format": 1}
-    with pytest.raises(InputError, match=r"format 1, .* has 2.*another version of curator"):
+    with pytest.raises(InputError, match=r"format 1, .* has 3.*another version of curator"):
         CuratedDataset(run).load_state_dict(old)
 
 
@@ -594,3 +603,10 @@ def test_weights_that_are_all_different_are_drawn_one_by_one(tmp_path: Path) -> 
     assert sizes == [len(texts(CuratedDataset(out, epoch=epoch))) for epoch in range(20)]
     # 20 draws of standard deviation 12.9
     assert np.mean(sizes) == pytest.approx(499.5, abs=12)
+
+
+def test_ids_written_out_are_the_same_ids(tmp_path: Path) -> None:
+    weights = [(1.0, 2.5, 0.25)[i % 3] for i in range(60)]
+    one, other = (write_run(tmp_path / str(w), [60], weights, written=w) for w in (False, True))
+    for epoch in range(2):
+        assert list(CuratedDataset(one, epoch=epoch)) == list(CuratedDataset(other, epoch=epoch))

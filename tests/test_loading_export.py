@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import signal
 import struct
+import subprocess
+import sys
 import tarfile
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from tokenizers import Tokenizer
 from curator.errors import InputError, OutputError
 from curator.loader import STANDARD, CuratedDataset
 from curator.loading.export import export_mds, export_megatron, export_webdataset
+from tests.conftest import ROOT
 from tests.test_loader import texts, write_run
 from tests.test_loading_packing import DOCUMENTS, write_tokenizer
 
@@ -172,6 +177,34 @@ def test_an_export_that_fails_leaves_nothing(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         export_webdataset(reading, tmp_path / "at")
     assert not list(tmp_path.glob("at*"))
+
+
+def slowly(run: str, folder: str) -> None:
+    """Export as ever, but a sample now and then."""
+
+    class Slow(CuratedDataset):
+        def __iter__(self) -> Any:
+            for sample in super().__iter__():
+                time.sleep(0.02)
+                yield sample
+
+    export_webdataset(Slow(run, seed=4, columns=["votes", "date"]), folder, documents=20)
+
+
+def test_an_export_that_is_killed_is_not_there_and_made_again_whole(run: Path, tmp_path: Path) -> None:
+    code = f"from tests.test_loading_export import slowly; slowly({str(run)!r}, {str(tmp_path / 'at')!r})"
+    killed = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT)
+    while not list(tmp_path.glob("at.tmp/*.tar")):
+        assert killed.poll() is None
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL and not (tmp_path / "at").exists()
+    for name in ("at", "straight"):
+        export_webdataset(dataset(run), tmp_path / name, documents=20)
+    files = sorted(path.name for path in (tmp_path / "straight").iterdir())
+    assert sorted(path.name for path in (tmp_path / "at").iterdir()) == files
+    assert all((tmp_path / "at" / n).read_bytes() == (tmp_path / "straight" / n).read_bytes() for n in files)
+    assert not (tmp_path / "at.tmp").exists()
 
 
 def test_an_empty_mixture_is_exported_empty(tmp_path: Path) -> None:

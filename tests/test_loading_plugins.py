@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-import curator.loader as loader
 from curator.errors import InputError
-from curator.loader import CuratedDataset
+from curator.loader import STANDARD, CuratedDataset
+from curator.loading import order
 from curator.loading.packing import PackedDataset
 from curator.loading.plugins import grain_dataset, huggingface
 from tests.conftest import ROOT
@@ -124,6 +124,19 @@ def packing(out: Path, state: Any) -> Going:
         yield [f"text {sequence['input_ids'][1] - 5} é"], packed.state_dict
 
 
+def packing_workers(out: Path, state: Any) -> Going:
+    """Packed sequences from StatefulDataLoader's workers, each of which keeps its own place."""
+    import torch  # noqa: F401 - as_torch asks for it
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    packed = PackedDataset(dataset(out), out.parent / "tokenizer.json", 3)
+    data: Any = StatefulDataLoader(packed.as_torch(), batch_size=None, num_workers=2)
+    if state:
+        data.load_state_dict(state)
+    for sequence in data:
+        yield [f"text {sequence['input_ids'][1] - 5} é"], data.state_dict
+
+
 WAYS: dict[str, tuple[Callable[[Path, Any], Going], str]] = {
     "samples": (plain, "pyarrow"),
     "batches": (arrow, "pyarrow"),
@@ -131,6 +144,7 @@ WAYS: dict[str, tuple[Callable[[Path, Any], Going], str]] = {
     "torch, 3 workers": (torch_rounds, "torch"),
     "StatefulDataLoader, 0 workers": (stateful(0), "torchdata"),
     "StatefulDataLoader, 2 workers": (stateful(2), "torchdata"),
+    "packing, StatefulDataLoader, 2 workers": (packing_workers, "torchdata"),
     "datasets": (hugging, "datasets"),
     "grain": (graining(0), "grain"),
 }
@@ -143,7 +157,7 @@ def needs(name: str) -> Any:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(loader, "WINDOW_ROWS", 20)
+    monkeypatch.setattr(order, "WINDOW_ROWS", 20)
     write_tokenizer(tmp_path / "tokenizer.json")
     return write_run(tmp_path / "out", [90, DOCUMENTS - 90])
 
@@ -163,7 +177,7 @@ def test_a_state_in_the_middle_gives_the_rest(run: Path, name: str) -> None:
 
 def consume(name: str, out: Path, pause: float) -> None:
     """Train, so to speak: note each batch, checkpoint every few, go on from the last checkpoint if there is one."""
-    loader.WINDOW_ROWS = 20  # type: ignore[misc]
+    order.WINDOW_ROWS = 20  # type: ignore[misc]
     kept, seen = out.parent / "checkpoint.json", out.parent / "seen.txt"
     found = json.loads(kept.read_text()) if kept.exists() else {"state": None, "bytes": 0}
     with seen.open("ab") as file:
@@ -222,7 +236,7 @@ def test_datasets_deals_its_parts_out(run: Path) -> None:
     assert isinstance(data, datasets.IterableDataset)
     found = [texts(iter(distributed.split_dataset_by_node(data, rank=rank, world_size=2))) for rank in range(2)]
     assert all(found) and sorted(itertools.chain(*found)) == sorted(numbered(DOCUMENTS))
-    assert set(next(iter(data))) == {*loader.STANDARD, "votes"}
+    assert set(next(iter(data))) == {*STANDARD, "votes"}
 
 
 def test_a_part_stands_where_the_dataset_does(run: Path) -> None:

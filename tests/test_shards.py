@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator import shards
@@ -97,3 +97,61 @@ def test_sweep_removes_only_what_was_left_half_written(tmp_path: Path) -> None:
     (tmp_path / "d" / "a.parquet").write_text("whole")
     shards.sweep(tmp_path)
     assert [p.name for p in (tmp_path / "d").iterdir()] == ["a.parquet"]
+
+
+def test_only_what_comes_again_is_put_in_a_dictionary(tmp_path: Path) -> None:
+    schema = pa.schema(
+        [
+            ("doc_id", pa.uuid()),
+            ("text", pa.large_string()),
+            ("record_id", pa.string()),
+            ("source", pa.string()),
+            ("reasons", pa.list_(pa.string())),
+            ("vector", pa.list_(pa.float32(), 2)),
+            ("extra", pa.struct([("lang", pa.string()), ("score", pa.float64())])),
+        ]
+    )
+    row = {"doc_id": b"0" * 16, "text": "a", "record_id": "b", "source": "c", "reasons": ["d"], "vector": [1.0, 2.0]}
+    batch = pa.RecordBatch.from_pylist([row | {"extra": {"lang": "en", "score": 0.5}}] * 3, schema=schema)
+    shards.write_parquet(tmp_path, tmp_path / "a.parquet", schema, [batch], "k")
+    group = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    dictionaries = {c.path_in_schema for c in columns if c.has_dictionary_page}
+    assert dictionaries == {"source", "reasons.list.element", "extra.lang"} == set(shards.repeating(schema))
+    assert pq.read_table(tmp_path / "a.parquet").to_pylist() == pa.Table.from_batches([batch]).to_pylist()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0.0, 1.0, 2.0, 4.0, 0.5, 2.3, None, 17.0]), min_size=1, max_size=12), max_size=9
+    ),
+    st.integers(1, 9),
+    st.integers(1, 60),
+)
+def test_rows_of_one_weight_come_together(weights: list[list[float | None]], most_rows: int, most_bytes: int) -> None:
+    number = iter(range(10_000))
+    given_ = [
+        pa.record_batch(
+            {
+                "text": pa.array([f"{next(number)}" for _ in one], pa.large_string()),
+                "weight": pa.array(one, pa.float64()),
+            }
+        )
+        for one in weights
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "BATCH_ROWS", most_rows)
+        patch.setattr(shards, "BATCH_BYTES", most_bytes)
+        found = list(shards.alike(given_))
+    rows = [row for batch in given_ for row in batch.to_pylist()]
+    assert sorted(int(r["text"]) for batch in found for r in batch.to_pylist()) == list(range(len(rows)))
+    apart = {0.0, 1.0, 2.0, 4.0}
+    seen: dict[object, list[int]] = {}
+    for batch in found:
+        kinds = {w if w in apart else "other" for w in batch["weight"].to_pylist()}
+        assert len(kinds) == 1 and batch.num_rows <= most_rows
+        seen.setdefault(kinds.pop(), []).extend(int(t) for t in batch["text"].to_pylist())
+    assert all(texts == sorted(texts) for texts in seen.values())
+    # at most one batch of each weight is not full
+    assert len(found) <= len(seen) + sum(1 for b in found if b.num_rows == most_rows or most_bytes < 60)

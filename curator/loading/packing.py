@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from curator.errors import InputError
-from curator.loader import CuratedDataset, torch_view
+from curator.loader import CuratedDataset
+from curator.loading.torch_view import torch_view
 
 I32 = npt.NDArray[np.int32]
 Sequence = dict[str, Any]
