@@ -27,13 +27,12 @@ I64 = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 HOLDS: Final = 1e-9  # parts of the total mass by which a row may miss and still be said to hold
-MOST_PRICE: Final = (
-    60.0  # what a row may charge a cell: e^-60 of a weight is nothing, and more cannot bring a row about
-)
+MOST_PRICE: Final = 60.0  # what a row may charge a cell: e^-60 of a weight is nothing, and more brings no row about
 MOST_LOG: Final = 50.0  # logarithm of the largest weight where none is given, so that no exponential overflows
 CLIMBS, NEWTON, INNER, BOUNDS = 500, 40, 200, 8  # steps at most: of L-BFGS-B, of Newton, and within one of these
 DAMPING: Final = (1e-10, 1e-6, 1e-3, 0.1, 1.0, 10.0, 100.0)  # parts of a row's curvature added, in the order tried
 EXACT: Final = 1e-13  # parts of the total mass: what is left is rounding
+ROUGH: Final = 1e-6  # the same where no weights can hold the rows
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ class _Dual:
         dearest = MOST_PRICE if problem.dearest is None else np.minimum(problem.dearest, MOST_PRICE)
         self.high = np.where(self.rows, dearest / np.where(scale > 0, scale, 1.0), 0.0)
         self.low = np.where(problem.equality, -self.high, 0.0)
+        self.hard: Bools = self.rows & (np.asarray(dearest) >= MOST_PRICE)
         self.steps = 0
         self.unit = self.curvature(self.at(np.zeros(len(self.rows))).words)
 
@@ -134,7 +134,8 @@ class _Dual:
     def charges(self, price: F64) -> tuple[F64, float]:
         """What a unit of each functional is charged, and what every cell is given back for the shares."""
         signed = price * self.problem.sign
-        by_functional = np.bincount(self.problem.which, weights=signed, minlength=self.columns.shape[0])
+        by_functional: F64 = np.zeros(self.columns.shape[0])
+        np.add.at(by_functional, self.problem.which, signed)
         return by_functional, float((signed * self.problem.share).sum())
 
     def by_row(self, words: F64) -> F64:
@@ -180,19 +181,36 @@ class _Dual:
             point = self.at(scaled * unit)
             return -point.value, -point.slope * unit
 
-        bounds = np.stack([self.low / unit, self.high / unit], axis=1)
+        low, high = self.low / unit, self.high / unit
         options = {"maxiter": CLIMBS, "maxfun": 2 * CLIMBS, "maxcor": 20, "ftol": 1e-14, "gtol": 1e-12}
-        found = minimize(below, np.zeros(len(unit)), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        return np.clip(found.x * unit, self.low, self.high)
+        found = minimize(
+            below,
+            np.zeros(len(unit)),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=np.stack([low, high], axis=1),
+            options=options,
+        )
+        inside = np.clip(found.x * unit, self.low, self.high)
+        # a price a rounding short of its bound would be taken for one that can still move
+        return np.where(found.x >= high, self.high, np.where(found.x <= low, self.low, inside))
 
     def finish(self, price: F64) -> F64:
         """Prices at which only rounding is left, from prices near them.  # [rows]"""
         point = self.at(price)
         for _ in range(NEWTON):
-            if self.missed(point) <= EXACT or (better := self._improved(point)) is None:
+            if self.missed(point) <= (ROUGH if self.lost(point) else EXACT):
+                break
+            if (better := self._improved(point)) is None:
                 break
             point = better
         return point.price
+
+    def lost(self, point: _Point) -> bool:
+        """Whether a row is missed at the most that any row may cost: infeasible, so exactness would be for nothing."""
+        above = (point.price >= self.high) & (point.slope > HOLDS)
+        below = (point.price <= self.low) & (point.slope < -HOLDS) & self.problem.equality
+        return bool((self.hard & (above | below)).any())
 
     def missed(self, point: _Point) -> float:
         """How far a point is from the best: rows violated, or priced though they do not bind."""
