@@ -117,13 +117,14 @@ class Place:
 
     def deal(self, generations: int) -> Place:
         """Give every document one part to play."""
-        order = np.random.default_rng([self.seed, 0]).permutation(len(self.world))
+        dice = np.random.default_rng([self.seed, 0])
+        order = dice.permutation(len(self.world))
         domain = self.world.domain[order]
         rank = np.empty(len(order), np.int64)
         for d in range(len(self.world.names)):
             rank[domain == d] = np.arange((domain == d).sum())
         most = np.minimum(self.sizes.held, np.bincount(domain) // 5)
-        self.held, rest = order[rank < most[domain]], order[rank >= most[domain]]
+        self.held, rest = order[rank < most[domain]], dice.permutation(order[rank >= most[domain]])
         sizes = [self.sizes.snapshot, self.sizes.calibration, *[self.sizes.crawl] * (generations + 1)]
         if sum(sizes) > len(rest):
             raise SystemExit(f"the world holds {len(rest):,} documents, {sum(sizes):,} are needed")
@@ -360,7 +361,7 @@ class Loop:
         """Fit what stands at the beginning: generation 0, the snapshot's model and the detectors made with it."""
         place = self.place
         self.examiner = Examiner(place)
-        self.dice = np.random.default_rng([place.seed, 1])
+        self.last: dict[str, str] = {}  # of each arm, the folder of its last detector
         snapshot = place.tokens(place.snapshot)
         self.like = snapshot.sizes
         first = place.tokens(place.crawls[0])
@@ -434,7 +435,10 @@ class Loop:
         """One made anew, with text of the arm's last model, which is public, beside that of the snapshot's."""
         wrote = written(self.models[arm], self.place.sizes.snapshot, self.like, [self.place.seed, generation, 7])
         public = (f"generation {generation - 1}", proxy.decode(self.place.tokenizer, wrote))
-        return learnt(self.place, "refreshed", [self.base, public], self.every)
+        name = f"{arm.replace(', ', '-').replace(' ', '-')}-{generation}"  # a folder of its own: a detector is read once a process
+        shutil.rmtree(self.place.folder / self.last.pop(arm, "none"), ignore_errors=True)
+        self.last[arm] = name
+        return learnt(self.place, name, [self.base, public], self.every)
 
     def _shares(self) -> Iterator[Row]:
         """What a run says of crawls of generation 1 at every contamination, with the frozen detector."""

@@ -476,13 +476,20 @@ class _Counted:
 
 
 def estimates(
-    documents: Documents, stratum: I64, strata: int, weight: F64, basis: Basis | None, selected_from: I64 | None = None
+    documents: Documents,
+    stratum: I64,
+    strata: int,
+    weight: F64,
+    basis: Basis | None,
+    selected_from: I64 | None = None,
+    weight_before: F64 | None = None,
 ) -> list[Share]:
     """The share of every stratum, by documents or by any weight of theirs.
 
     stratum: [n] position of each document's stratum, -1 for none.  weight: [n], 1 to count documents.
     selected_from: [n] the strata before a selection that looked at the detector, as a mixture does; the machine text
         that it did not recognise is then what stays, and its scores would call the rest clean.
+    weight_before: [n] weights before that selection, where it repeats documents; `weight` is then 0 for what it left.
     """
     total, n = (
         np.bincount(stratum[rows], minlength=strata) for rows in (stratum >= 0, (stratum >= 0) & documents.judged)
@@ -496,7 +503,8 @@ def estimates(
     place = np.full(strata + 1, -1, np.int64)
     place[enough] = np.arange(len(enough))
     after = _Counted.of(documents, place[stratum], len(enough), weight, basis)
-    before = after if selected_from is None else _Counted.of(documents, place[first], len(enough), weight, basis)
+    once = weight if weight_before is None else weight_before
+    before = after if selected_from is None else _Counted.of(documents, place[first], len(enough), once, basis)
     found = [Share(int(total[i]), int(n[i]), reason=_too_few(min(int(judged[i]), int(n[i])))) for i in range(strata)]
     for i, share in zip(enough, _estimated(total[enough], before, after, basis), strict=True):
         found[i] = share

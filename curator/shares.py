@@ -224,9 +224,9 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
             declared = {kind: _declared(judged, kind, stratum, len(names)) for kind in ("synthetic", "human")}
             for unit, once in weights.items():
                 weight = once if scope.copies is None else once * scope.copies
-                shares = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before)
+                shares = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before, once)
                 if dimension == "all":
-                    shares = [_by_source(shares[0], judged, scope, found, weight)]
+                    shares = [_by_source(shares[0], judged, scope, found, weight, once)]
                 rows += [
                     {"scope": scope.name, "dimension": dimension, "stratum": name, "unit": unit, **vars(share)}
                     | {f"declared_{kind}": int(counts[i]) for kind, counts in declared.items()}
@@ -235,7 +235,14 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SHARES)
 
 
-def _by_source(whole: Share, judged: Judged, scope: Scope, found: Evidence, weight: npt.NDArray[np.float64]) -> Share:
+def _by_source(
+    whole: Share,
+    judged: Judged,
+    scope: Scope,
+    found: Evidence,
+    weight: npt.NDArray[np.float64],
+    once: npt.NDArray[np.float64],
+) -> Share:
     """The whole as the sum of its sources, each against its own reference; `whole` itself where sources cannot be told.
 
     A mixture thins sources unlike one another and human text differs between them, so one reference for all misleads. Ends
@@ -246,7 +253,7 @@ def _by_source(whole: Share, judged: Judged, scope: Scope, found: Evidence, weig
     before = None if scope.selected_from is None else np.where(scope.selected_from, codes, -1)
     rows = (stratum >= 0) & found.judged
     mass = np.bincount(stratum[rows], weight[rows], len(names))
-    parts = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before)
+    parts = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before, once)
     known = [i for i, part in enumerate(parts) if part.share is not None and mass[i]]
     told = float(mass[known].sum()) / max(float(mass.sum()), 1e-12)
     if whole.share is None or len(known) < 2 or told < MOST:

@@ -241,6 +241,23 @@ def test_the_whole_is_the_sum_of_its_sources_where_these_can_be_told() -> None:
     assert of(other, dimension="all")["method"] != "sum of sources"
 
 
+def test_what_a_mixture_left_out_still_tells_what_it_was_drawn_from() -> None:
+    """Copies count after the draw: before it every document counts once, or the machine text that hid would not be missed."""
+    dice = np.random.default_rng(7)
+    machine = np.arange(4_000) % 2 == 0
+    score = np.where(machine, 2.0, -2.0) + 1.5 * dice.standard_normal(4_000)
+    anchors = anchors_of(labelled(), logits(labelled()))
+    drawn = score < np.quantile(score, 0.4)
+    every, found = np.ones(4_000, bool), judged(probability(score), trusted=~machine & (np.arange(4_000) % 8 == 1))
+    once = Scope("mixture", drawn, every)
+    copies = [dataclasses.replace(once, copies=drawn * times) for times in (1, 3)]
+    told = [of(rows(found, anchors, scope), dimension="all") for scope in (once, *copies)]
+    assert (
+        told[0]["share"] == pytest.approx(told[1]["share"]) == pytest.approx(told[2]["share"]) and told[0]["share"] > 0
+    )
+    assert told[0]["low"] <= machine[drawn].mean() <= told[0]["high"]
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A user's detector: the shipped one's lines, and anchors of one domain and one generator, far apart."""
