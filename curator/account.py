@@ -158,14 +158,14 @@ def _explain(con: duckdb.DuckDBPyConnection, row: dict[str, Any], travelling: di
         rules=rules,
         signals=signals,
         evidence=_evidence(row),
-        mixture=_mixture(con, row),
+        mixture=_factors(con, row),
         travelling=travelling,
         duplicates=others,
         operating=models,
     )
 
 
-def _mixture(con: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> list[dict[str, Any]]:
+def _factors(con: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> list[dict[str, Any]]:
     """What put it in or kept it out: factor by factor, then the draw."""
     if row["expected_copies"] is None:
         return []

@@ -69,7 +69,8 @@ class MixtureParams:
     floor: a topic, source or language keeps at least this part of its likely human words (law: no tail is cut silently).
     budget_words: words the mixture is to have; 0 for as many as the rest allows.
     bins: bins of P(synthetic) that cells are cut by.
-    prefer_quality: power of 0.5 + quality / 2 in what one would take of a document; 0 for no preference.
+    prefer_human: power of 1 - P(synthetic) in what one would take of a document.
+    prefer_quality: power of 0.5 + quality / 2, likewise; 0 for no preference.
     prefer_unique: power of 1 / (members of its duplicate cluster), likewise.
     draws: human sets drawn to say how far input and mixture are from the reference (`representativeness`); 0 to leave it out.
     stratum: source, language or host: whose upper end of the synthetic share a document is judged at.
@@ -87,6 +88,7 @@ class MixtureParams:
     floor: float = 0.10
     budget_words: int = 0
     bins: int = 20
+    prefer_human: float = 2.0
     prefer_quality: float = 1.0
     prefer_unique: float = 0.5
     draws: int = 50
@@ -105,8 +107,8 @@ class MixtureParams:
         for name, least in (("max_repeats", 1), ("bins", 1), ("budget_words", 0), ("tolerance", 0), ("draws", 0)):
             if getattr(self, name) < least:
                 raise RecipeError(f"mixture.{name} = {getattr(self, name)!r} is less than {least}")
-        if self.prefer_quality < 0 or self.prefer_unique < 0:
-            raise RecipeError("mixture.prefer_quality and mixture.prefer_unique are powers, 0 or more")
+        if min(self.prefer_human, self.prefer_quality, self.prefer_unique) < 0:
+            raise RecipeError("mixture.prefer_human, prefer_quality and prefer_unique are powers, 0 or more")
         if self.origin not in ("text", "document", "pooled"):
             raise RecipeError(f"mixture.origin = {self.origin!r} is none of: text, document, pooled")
         if unknown := [step for step in self.repair_steps if step not in STEPS]:
@@ -208,7 +210,8 @@ def preference(params: MixtureParams, cells: Cells) -> F64:
 
     Under no cap P(synthetic) says nothing of what is wanted.
     """
-    human = 1 - unverified(cells) if params.max_synthetic < 1 else np.ones(len(cells.q))
+    power = params.prefer_human if params.max_synthetic < 1 else 0.0
+    human = (1 - unverified(cells)) ** power
     return np.asarray(human * (0.5 + cells.quality / 2) ** params.prefer_quality * cells.copies**-params.prefer_unique)
 
 
@@ -344,7 +347,8 @@ def _saved(group: I64, groups: int, human: F64, copies: I64, expected: F64, dice
     likely = (group >= 0) & (human > 0.5) & (expected > 0)
     alive = np.bincount(group[likely], human[likely], groups) >= ALIVE
     empty = alive & (np.bincount(group[group >= 0], copies[group >= 0], groups) == 0)
-    rows = np.flatnonzero(likely & empty[group])
+    rows = np.flatnonzero(likely)
+    rows = rows[empty[group[rows]]]
     order = rows[np.lexsort((dice[rows] / expected[rows], group[rows]))]
     _, first = np.unique(group[order], return_index=True)
     saved = np.zeros(len(group), np.bool_)
