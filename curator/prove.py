@@ -39,7 +39,7 @@ from curator.readers.columns import Columns
 from curator.score import open_lines
 from curator.shards import write_json, writing
 from curator.stages.exact import ExactHash
-from curator.tables import need
+from curator.tables import need, percent
 from curator.workspace import finished
 
 F64 = npt.NDArray[np.float64]
@@ -175,7 +175,7 @@ def documents(root: Path) -> Documents:
 
 
 def _reference(table: pa.Table, snapshot: Bools, readable: Bools) -> tuple[str, Bools]:
-    """Which human text there is, and which documents it is; each kind only where it has `LEAST` documents."""
+    """Which human text there is, and which documents it is: a snapshot whatever its size, dated text from `LEAST` documents on."""
     faultless = readable & pc.is_in(table["outcome"], pa.array(["curated", "left_out", "duplicate"])).to_numpy()
     dated = _true(table, "origin_trusted") & faultless
     if snapshot.any():
@@ -556,7 +556,7 @@ class Proof:
             "rare_word_perplexity_after": "rare words then", "tail_recall": "tail recall",
         }  # fmt: skip
         return [
-            {"trained on": row["arm"], "tokens": row["tokens"], "of reference": row["of_reference"]}
+            {"trained on": row["arm"], "tokens": row["tokens"], "of reference": percent(row["of_reference"])}
             | {short: _with_spread(row[name], row[f"{name}_sd"]) for name, short in said.items()}
             for row in self.summary
         ]
