@@ -67,6 +67,7 @@ ARMS: Final = (
     "oracle", "replace", "uncurated", "hard cut, frozen", "hard cut, refreshed", "curator, frozen", "curator, refreshed",
 )  # fmt: skip
 BIASED: Final = ("hard cut, biased", "curator, biased")
+SPARE: Final = 1.06  # words asked of a mixture for every word that is trained on
 FIRST: Final = 2  # generations in which biased detectors are watched
 
 
@@ -249,7 +250,7 @@ def recipe(detector: Detector, budget: int = 0, calibrated: bool = True, mixture
             "seed": 1,
             "stages": {**({"topic": {}} if mixture else {}), **judges},
             "origin": {"calibration": str(detector.calibration)} if calibrated else {},
-            "mixture": {"budget_words": budget} if mixture else {"max_synthetic": 1.0},
+            "mixture": {"budget_words": budget, "draws": 0} if mixture else {"max_synthetic": 1.0},
         }
     )
 
@@ -297,7 +298,8 @@ def curated(place: Place, crawl: Crawl, detector: Detector, name: str) -> Taken:
     folder = place.folder / name
     shutil.rmtree(folder, ignore_errors=True)
     inputs, snapshot = _corpus(place, crawl, folder)
-    words = sum(len(text.split()) for text in place.texts(crawl.human)) // 2
+    # a little more than half of the words: documents are then left out until every arm has as many tokens, whatever their words weigh
+    words = int(SPARE * sum(len(text.split()) for text in place.texts(crawl.human)) / 2)
     asked = run.Request((str(inputs),), folder / "run", recipe(detector, words, mixture=True), reference=(str(snapshot),))  # fmt: skip
     run.filter_corpus(asked, Silent())
     copies = {"h": np.zeros(len(crawl.human), np.int64), "s": np.zeros(len(crawl.synthetic), np.int64), "r": np.zeros(len(place.snapshot), np.int64)}  # fmt: skip
@@ -494,7 +496,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--generations", type=int, default=5)
     parser.add_argument("--contamination", type=float, default=0.5)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=3, help="seeds at once; three keep two cores busy to the end")
     parser.add_argument("--quick", action="store_true", help="one seed, two generations, small crawls: a test")
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()

@@ -191,7 +191,7 @@ def plot(rows: Sequence[Row], last: int, path: Path) -> None:
         axis.grid(axis="y", color="#e5e5e5")
     end = [means(rows, "replace", last, name) for name in MEASURES]
     for axis, value in zip(axes, end, strict=True):
-        axis.text(0.02, 0.97, f"replace leaves the frame: {value:.0f} at the end", transform=axis.transAxes, va="top", color="#777777", fontsize=11)  # fmt: skip
+        axis.text(0.98, 0.97, f"replace leaves the frame: {value:.0f} at the end", transform=axis.transAxes, va="top", ha="right", color="#777777", fontsize=11)  # fmt: skip
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncol=4, frameon=False, fontsize=12.5)
     figure.tight_layout(rect=(0, 0.13, 1, 1))
