@@ -68,15 +68,19 @@ def distance(p: Problem, weight: np.ndarray) -> float:
     return float((p.mass * (logarithm - w + p.base))[live].sum() / p.mass.sum())
 
 
-def peer(p: Problem) -> np.ndarray:
-    """What a cvxpy user writes, the functionals' words as variables so that the dense shares cost little."""
+def peer(p: Problem) -> np.ndarray | None:
+    """What a cvxpy user writes, the functionals' words as variables so that the dense shares cost little; none if it fails."""
     live = p.base > 0
-    mass, total = p.mass[live] / p.mass.sum(), p.mass.sum()
+    total = p.mass.sum() / 1_000  # in parts of the whole, the solver gave up at 50,000 cells
+    mass = p.mass[live] / total
     w, parts = cvxpy.Variable(int(live.sum())), cvxpy.Variable(p.functionals.shape[0])
     words = cvxpy.multiply(mass, w)
     rows = cvxpy.multiply(p.sign, parts[p.which] - p.share * parts[WORDS]) - p.limit / total
     held = [p.functionals[:, live] @ words == parts, w <= p.most[live], rows[~p.equality] <= 0, rows[p.equality] == 0]
-    cvxpy.Problem(cvxpy.Minimize(mass @ cvxpy.kl_div(w, p.base[live])), held).solve(solver=cvxpy.CLARABEL)
+    try:
+        cvxpy.Problem(cvxpy.Minimize(mass @ cvxpy.kl_div(w, p.base[live])), held).solve(solver=cvxpy.CLARABEL)
+    except cvxpy.SolverError:
+        return None
     weight = np.zeros(len(p.base))
     weight[live] = w.value
     return weight
@@ -97,7 +101,8 @@ def main() -> None:
             began = time.process_time()
             weight = peer(p)
             theirs = time.process_time() - began
-            line += f" {theirs:.1f} | {distance(p, weight):.9f} | {theirs / ours:.0f} |"
+            found = "none" if weight is None else f"{distance(p, weight):.9f}"
+            line += f" {theirs:.1f} | {found} | {theirs / ours:.0f} |"
         print(line + (" | | |" if cells > MOST_PEER else ""), flush=True)
 
 
