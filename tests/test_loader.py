@@ -366,6 +366,7 @@ def test_a_null_weight_counts_once(tmp_path: Path) -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 60 << 20)), max_size=60))
 def test_a_window_holds_no_more_than_it_may(groups: list[tuple[int, int]]) -> None:
     rows, size = np.array(groups, dtype=np.int64).reshape(-1, 2).T

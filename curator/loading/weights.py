@@ -62,12 +62,21 @@ class Weights:
         """The rows of a row group that one of its turns gives, each as often as it does.  # [samples]"""
         common = int(self._mixture.groups.copies[group])
         if common >= 0:
+            self._check(table, common)
             every = int(of_turn(np.array(common), np.array(0), turn, turns))
             return np.repeat(np.arange(table.num_rows), every) if every != 1 else np.arange(table.num_rows)
         copies = self.copies(table, epoch, group)
         if turns > 1:
             copies = of_turn(copies, phases(words(table["doc_id"]), self._seed, epoch), turn, turns)
         return np.repeat(np.arange(table.num_rows), copies)
+
+    def _check(self, table: pa.Table, common: int) -> None:
+        """Statistics leave out what is no number: look whether all weights are what they say."""
+        if "weight" in table.column_names and not (table["weight"].to_numpy() == common).all():
+            _parted(table["weight"], self._mixture.out)
+            raise InputError(
+                f"{self._mixture.out} has weights that its files' statistics do not tell of; try `curator verify`"
+            )
 
     def copies(self, table: pa.Table, epoch: int, group: int) -> I64:
         """How often each row of a row group is seen this epoch: its weight's whole part, and what is drawn.  # [rows]"""
