@@ -276,7 +276,7 @@ def _heads(texts: pa.Array) -> list[bytes]:
 def _zipped(data: bytes) -> int:
     import zstandard
 
-    return len(zstandard.ZstdCompressor(level=3, write_content_size=False).compress(data))
+    return len(zstandard.ZstdCompressor(level=1, write_content_size=False).compress(data))
 
 
 @dataclass(frozen=True)
