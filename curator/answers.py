@@ -109,7 +109,12 @@ class Questions:
         Raises `WrongQuestion` where the query fails or takes too much, `InputError` where no account can be opened.
         """
         con, late = self._current(), threading.Event()
-        timer = threading.Timer(self._limits.seconds, lambda: (late.set(), con.interrupt()))
+
+        def stop() -> None:
+            late.set()
+            con.interrupt()
+
+        timer = threading.Timer(self._limits.seconds, stop)
         timer.start()
         try:
             return self._answer(con, question.decode())

@@ -316,8 +316,8 @@ def sql(out: Path, query: str, kind: str, to: Path | None) -> None:
     """Ask the account in SQL; it is opened read-only and can reach no other file.
 
     One question at a time, and only a question: nothing can be written. Tables: documents, sources, clusters,
-    cluster_members, shares, origin, strata, constraints, rules, models, stages, runs, alarms, quarantine, drop_counts;
-    views: reasons, verdicts, margins, mixture, texts. Worked queries: docs/queries.md.
+    cluster_members, shares, origin, tiers, strata, constraints, frontier, representativeness, rules, models, stages,
+    runs, inputs, alarms, dedup, quarantine, drop_counts; views: reasons, verdicts, margins, mixture, texts. Worked queries: docs/queries.md.
 
     \b
     Example:

@@ -56,6 +56,7 @@ def serve_command(
         import uvicorn
 
         from curator import serve
+        from curator.answers import Limits
     except ImportError as error:
         raise InputError(f"{error.name} is missing; pip install 'corpus-curator[serve]'") from error
     del uvicorn  # `serve.run` needs it, better missed now than once everything is loaded
@@ -64,7 +65,7 @@ def serve_command(
         from curator.recipe import load
 
         load(recipe)
-    bounds = serve.Bounds(sql=serve.Limits(seconds=seconds, rows=rows, memory_mb=memory))
+    bounds = serve.Bounds(sql=Limits(seconds=seconds, rows=rows, memory_mb=memory))
     bound = serve.listen(host, port)
     door = serve.door_of(host, bound, token)
     application = serve.app(out, door, recipe=recipe, score=score, bounds=bounds)

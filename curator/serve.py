@@ -671,7 +671,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens there. Raises `InputError` where that cannot be."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=512)  # type: ignore[arg-type]
+        return socket.create_server(address[:2], family=family, backlog=512)
     except (OSError, OverflowError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(f"cannot listen on {host} port {port}: {why}; choose others with --host and --port") from error

@@ -212,7 +212,7 @@ def scopes(judged: Judged, unique: Bools, kept: Bools, copies: I64) -> list[Scop
 def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
     """Shares of every scope, dimension, stratum and unit."""
     rows: list[dict[str, Any]] = []
-    weights = {
+    weights: dict[str, npt.NDArray[np.float64]] = {
         "docs": np.ones(len(judged.ids)),
         "words": judged.n_words.astype(float),
         "bytes": judged.text_bytes.astype(float),
@@ -223,7 +223,7 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
             before = None if scope.selected_from is None else np.where(scope.selected_from, codes, -1)
             declared = {kind: _declared(judged, kind, stratum, len(names)) for kind in ("synthetic", "human")}
             for unit, once in weights.items():
-                weight = once if scope.copies is None else once * scope.copies
+                weight = once if scope.copies is None else once * scope.copies.astype(np.float64)
                 shares = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before, once)
                 if dimension == "all":
                     shares = [_by_source(shares[0], judged, scope, found, weight, once)]
