@@ -290,9 +290,9 @@ def test_a_run_of_the_product_is_proved_from_its_own_files(tmp_path: Path) -> No
     for name, some in (("snapshot", human), ("crawl", crawl)):
         table = pa.table({key: [row[key] for row in some] for key in ("id", "text", "source")})
         pq.write_table(table, tmp_path / f"{name}.parquet")
-    recipe = from_dict(
-        {"name": "small", "stages": {"text_stats": {}, "exact": {}}, "rules": {"too_short": "n_words < 5"}}
-    )
+    stages: dict[str, Any] = {"text_stats": {}, "exact": {}}
+    uncapped = {"max_synthetic": 1.0}  # no stage here measures origin
+    recipe = from_dict({"stages": stages, "rules": {"too_short": "n_words < 5"}, "mixture": uncapped})
     filter_corpus(
         Run((str(tmp_path / "crawl.parquet"),), tmp_path / "out", recipe, workers=1, reference=(str(tmp_path / "snapshot.parquet"),)),
         Silent(),
