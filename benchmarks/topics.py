@@ -1,13 +1,13 @@
 """How well topics recover known domains, beside the encoder's embeddings and random projections of tf-idf.
 
-python benchmarks/topics.py [--data ../shared/data] [--encoder 1200] [--cache FOLDER]
+python benchmarks/topics.py [--data ../shared/data] [--encoder 1200] [-k 0] [--write]
 
 Human texts of many sets, a few hundred of each domain, each text once. Half of them, by hash, is the reference: topics are
 fitted there and a topic's domain is its commonest there. The other half is judged: normalised mutual information of topic and
 domain; purity (a text's topic is its domain's); for texts of domains with at most 1 % of all, the share of reference texts in their topic that
 are of their domain (by chance: under 0.01); ten nearest reference texts voting for the domain; and for newswire of
 one subject, five nearest voting for the subject, the mean over subjects. `--encoder` judges so many texts, drawn by hash, by the sentence encoder
-too, and the other vectors on the same ones.
+too, and the other vectors on the same ones. `--write` pins floors of a smaller sample, which tests/test_topics.py holds.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from curator.stages.topic import DIM, Topic
 from curator.text import token_groups, utf8_view
 from curator.topics import Topics, assign, centres_of
 
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 SETS = (
@@ -40,6 +42,9 @@ SETS = (
 )  # fmt: skip
 SEEN_IN_TRAINING = "blog_18f biscope gptid_reddit mage_adv_paraphrase authenticheck_essays spamassassin nltk_human novels_chunks".split()  # noqa: SIM905
 MOST, MOST_NEWSWIRE = 320, 1_500
+GATE = (60, 600)  # texts of a domain and of newswire in the sample that floors are pinned on
+MARGIN = 0.02
+FLOORS = ROOT / "models" / "topic" / "metrics.toml"
 SUBJECT_TEXTS = 9
 
 
@@ -64,8 +69,8 @@ class Sample:
         return self.draw % 2 == 0
 
 
-def sample(data: Path) -> Sample:
-    """Up to `MOST` human texts of every domain, the same ones each time."""
+def sample(data: Path, most: int = MOST, newswire: int = MOST_NEWSWIRE) -> Sample:
+    """Up to `most` human texts of every domain, the same ones each time."""
     by: defaultdict[str, dict[int, tuple[str, str]]] = defaultdict(dict)
     for name in SETS:
         table = pq.read_table(data / "detect/train" / f"{name}.parquet", columns=["text", "label", "domain", "meta"])
@@ -77,7 +82,7 @@ def sample(data: Path) -> Sample:
     rows = [
         (text, domain, subject, draw)
         for domain, texts in by.items()
-        for draw, (text, subject) in sorted(texts.items())[: MOST_NEWSWIRE if "reuters" in domain else MOST]
+        for draw, (text, subject) in sorted(texts.items())[: newswire if "reuters" in domain else most]
     ]
     texts, domains, subjects, draws = zip(*sorted(rows, key=lambda row: row[3]), strict=True)
     return Sample(list(texts), np.array(domains), np.array(subjects), np.array(draws, np.uint64))
@@ -138,15 +143,17 @@ def judged(vectors: F32, chosen: Sample, k: int) -> dict[str, float]:
     rare = np.isin(own, np.flatnonzero(np.bincount(label) <= len(label) / 100))
     share = table / np.maximum(table.sum(1, keepdims=True), 1)
     guessed = voted(vectors, label, reference, ~reference, 10)
-    return {
+    figures = {
         "topics": len(centres),
         "nmi": normalized_mutual_info_score(own, topic),
         "purity": float((table.argmax(1)[topic] == own).mean()),
-        "rare: own share": float(share[topic[rare], own[rare]].mean()),
         "nearest: domain": float((guessed == own).mean()),
-        "nearest: rare domain": float((guessed == own)[rare].mean()),
         "nearest: subject": subjects(vectors, chosen),
     }
+    if rare.any():
+        figures["rare: own share"] = float(share[topic[rare], own[rare]].mean())
+        figures["rare: nearest"] = float((guessed == own)[rare].mean())
+    return figures
 
 
 def subjects(vectors: F32, chosen: Sample) -> float:
@@ -170,12 +177,28 @@ def compared(chosen: Sample, ways: dict[str, Callable[[list[str]], F32]], k: int
         )
 
 
+def gate(data: Path) -> dict[str, float]:
+    """The figures that floors are pinned on."""
+    chosen = sample(data, *GATE)
+    return judged(by_stage(chosen.texts), chosen, 0)
+
+
+def floors(figures: dict[str, float]) -> str:
+    lines = [f'"{name}" = {value - MARGIN:.3f}' for name, value in figures.items() if name != "topics"]
+    head = f"# Floors, written by benchmarks/topics.py --write: figures less {MARGIN}, {GATE[0]} texts a domain."
+    return "\n".join([head, "[floors]", *lines, ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--encoder", type=int, default=1_200, help="texts that the encoder judges too; 0: none")
     parser.add_argument("-k", type=int, default=0, help="topics; by size when 0")
+    parser.add_argument("--write", action="store_true", help="pin floors in models/topic/metrics.toml and stop")
     arguments = parser.parse_args()
+    if arguments.write:
+        FLOORS.write_text(floors(gate(arguments.data)), encoding="utf-8")
+        return
     chosen = sample(arguments.data)
     words = np.mean([len(text.split()) for text in chosen.texts])
     cheap = {"topic stage": by_stage, "tf-idf, random projection to 64": by_projection}

@@ -129,12 +129,24 @@ def _nearest(vectors: F32, centres: F32, scores: F32, found: I64) -> None:
 _COMMON: Final = 150  # words too common to name anything
 _NAMING: Final = 12_000  # words common enough to be known
 _SHORTEST: Final = 4
-_STEM: Final = 5  # letters that two words of a name may not share at their beginning
+_STEM: Final = 4  # letters that two words of a name may not share at their beginning
+_UNFIT: Final = (
+    "fuck",
+    "shit",
+    "bitc",
+    "whor",
+    "slut",
+    "cunt",
+    "nigg",
+    "fagg",
+)  # stems that no report should show as a name
 _CANDIDATES: Final = 60
 
 
 def names_of(centres: F32) -> tuple[str, ...]:
     """Name each centre by three words near it and less near to the others, no two of one stem.  [K]"""
+    if not len(centres):
+        return ()
     words, vectors = _naming_words()
     near = vectors @ centres.astype(np.float64).T  # [words, K]
     score = near - near.mean(1, keepdims=True)
@@ -144,9 +156,13 @@ def names_of(centres: F32) -> tuple[str, ...]:
 def _naming_words() -> tuple[tuple[str, ...], F64]:
     """Words fit for a name and their unit vectors."""
     words = vocabulary()
-    at = [i for i in range(_COMMON, min(_NAMING, len(words))) if len(words[i]) >= _SHORTEST and words[i].isalpha()]
+    at = [i for i in range(_COMMON, min(_NAMING, len(words))) if _fit_to_name(words[i])]
     vectors = lexicon().vectors[at].astype(np.float64)
     return tuple(words[i] for i in at), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _fit_to_name(word: str) -> bool:
+    return len(word) >= _SHORTEST and word.isalpha() and word[:_STEM] not in _UNFIT
 
 
 def _name(words: tuple[str, ...], score: F64) -> str:

@@ -42,8 +42,9 @@ SETS: Final = (
 )  # fmt: skip
 FEWEST: Final = 5  # documents that a word must be in, unless the encoder's own vocabulary has it
 WORD: Final = re.compile(r"[a-z0-9ß-öø-ÿ]{1,24}")  # small letters of Latin-1 and digits: what the encoder reads well
-SMOOTH: Final = 1e-3  # a of a / (a + p): the share of all words at which a word counts half
-UNKNOWN: Final = 0.03  # length of what an unknown word adds, as a part of the mean length of a rare known word's
+BLOCK: Final = 2_048  # words encoded between two lines of progress
+SMOOTH: Final = 1e-2  # a of a / (a + p): the share of all words at which a word counts half
+UNKNOWN: Final = 0.2  # length of what an unknown word adds, as a part of the mean length of a rare known word's
 
 F64 = npt.NDArray[np.float64]
 
@@ -99,15 +100,19 @@ def encoded(words: list[str]) -> F64:
 
     torch.set_num_threads(1)
     model = Encoder(str(default_folder()), 32, early=False).model
-    found = model.encode(words, batch_size=128, show_progress_bar=False, normalize_embeddings=True)
-    return np.asarray(found, np.float64)
+    blocks = []
+    for at in range(0, len(words), BLOCK):
+        block = words[at : at + BLOCK]
+        blocks.append(model.encode(block, batch_size=128, show_progress_bar=False, normalize_embeddings=True))
+        print(f"{at + len(block):,} of {len(words):,} words", flush=True)
+    return np.concatenate(blocks).astype(np.float64)
 
 
 def reduced(vectors: F64, weight: F64, dim: int = DIM) -> F64:
-    """Centre by the words' weights and keep the first principal components, in order.  [words, dim]"""
+    """Centre by the words' weights, and bring the first principal components to one spread (whitening).  [words, dim]"""
     centred = vectors - np.average(vectors, 0, weight)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    kept = axes[:, ::-1][:, :dim]
+    spread, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    kept = axes[:, ::-1][:, :dim] / np.sqrt(spread[::-1][:dim])
     kept *= np.sign(kept[np.abs(kept).argmax(0), np.arange(dim)])  # a component has no sign of its own
     found: F64 = centred @ kept
     return found
