@@ -1,8 +1,9 @@
 """Prove a mixture: train small models on it, on a random sample of its input and on human text, and ask human text which it expects.
 
 All models see equally many tokens and one tokenizer. They are asked about human text that was taken out of every training
-set with all its duplicates. Two kinds of model exist: an interpolated Kneser–Ney model (`curator.proxy`, seconds) and a
-small transformer (`curator.proxy_neural`, for a GPU).
+set with all its duplicates. Where a snapshot is part of the mixture, the mixture without it (its crawl part) is trained on
+too: what the snapshot adds is not the curation's merit. Two kinds of model exist: an interpolated Kneser–Ney model
+(`curator.proxy`, seconds) and a small transformer (`curator.proxy_neural`, for a GPU).
 
 What is measured, per model:
 
@@ -55,12 +56,13 @@ LIKELY: Final = 0.1  # P(a model wrote it) below which a document counts as like
 TRAINED: Final = 0.8  # of the smallest training set, so that each seed draws other documents
 MOST_CHARS: Final = 20_000  # of one document: a book would be the whole budget
 MOST_WORDS: Final = 3_500  # that so many characters hold
+CRAWL_PART: Final = 0.5  # of the smallest set's words, from which the mixture without the snapshot is trained on
 TOKENIZER_CHARS: Final = 1_500_000  # of each training set, to learn the tokens from
 RARE: Final = 30  # documents a rare word stands in at most,
 RARE_OF: Final = 20_000  # of so many
 SMALL_SOURCE: Final = 20
 RESAMPLES: Final = 1_000
-ARMS: Final = ("mixture", "random", "reference")
+ARMS: Final = ("mixture", "random", "crawl part", "reference")
 WORDS: Final = {"ngram": 1_000_000, "transformer": 200_000}
 
 REFERENCES: Final = {
@@ -227,6 +229,11 @@ class Pool:
     copies: I64
     reference: Bools
 
+    @property
+    def total(self) -> int:
+        """Words of all copies."""
+        return int((self.words * self.copies).sum())
+
 
 def hold_out(run: Documents, own: Path | None) -> HeldOut:
     """A hashed fifth of the reference, at most `MOST_HELD_OUT` documents, one of each cluster; or a file of one's own.
@@ -286,10 +293,13 @@ def pools(run: Documents, held: HeldOut) -> list[Pool]:
     found = [
         _pool("mixture", run, mixed, drawn & run.readable & ~held.taken, place, run.copies),
         _pool("random", run, read, run.readable & ~run.snapshot & ~held.taken, None, once),
+        _pool("crawl part", run, mixed, drawn & run.readable & ~run.snapshot & ~held.taken, place, run.copies),
         _pool("reference", run, read, run.first_of_cluster(run.reference & ~held.taken), None, once),
     ]
     if held.kind == "own" and len(found[-1].rows) < LEAST:
         found.pop()
+    if not (drawn & run.snapshot).any() or found[2].total < CRAWL_PART * min(pool.total for pool in found):
+        found.pop(2)  # it is the whole mixture, or so little that it would be every model's budget
     for pool in found:
         need(
             len(pool.rows) >= LEAST_HELD_OUT,
@@ -369,7 +379,7 @@ class Sets:
 
 def draw(found: Sequence[Pool], seeds: int, most_words: int) -> Sets:
     """Draw equally many words for each arm and seed, learn the tokens of all arms' text, and cut to equally many tokens."""
-    words = min(most_words, TRAINED * min(int((pool.words * pool.copies).sum()) for pool in found))
+    words = min(most_words, TRAINED * min(pool.total for pool in found))
     drawn: dict[tuple[str, int], I64] = {
         (pool.name, seed): _within(in_order(pool, seed), pool.words, words) for pool in found for seed in range(seeds)
     }
@@ -665,16 +675,26 @@ def _ratios(asked: Questions, answers: Sequence[Answers]) -> dict[str, dict[str,
     weight = asked.resamples()
     made: dict[str, dict[str, float]] = {}
     for part, names in (("trained", MEASURES[:2]), ("after", MEASURES[2:4])):
-        mixture, random = (
-            np.mean([getattr(one, part) for one in answers if one.arm == arm], axis=0) for arm in ARMS[:2]
-        )
-        point = np.exp(asked.log_perplexity(mixture) - asked.log_perplexity(random))[0]
-        drawn = np.exp(asked.log_perplexity(mixture, weight) - asked.log_perplexity(random, weight))
-        for column, name in enumerate(names):
-            if not np.isnan(point[column]):
-                low, high = np.nanquantile(drawn[:, column], (0.025, 0.975))
-                made[name] = {"ratio": float(point[column]), "low": float(low), "high": float(high)}
-    return made
+        made |= dict(zip(names, _ratio(asked, answers, part, "mixture", weight), strict=True))
+    if any(one.arm == "crawl part" for one in answers):
+        crawl = _ratio(asked, answers, "trained", "crawl part", weight)
+        made |= {f"{name}_without_snapshot": found for name, found in zip(MEASURES[:2], crawl, strict=True)}
+    return {name: found for name, found in made.items() if found}
+
+
+def _ratio(asked: Questions, answers: Sequence[Answers], part: str, arm: str, weight: F64) -> list[dict[str, float]]:
+    """An arm to the random sample: all tokens, and those of rare words; empty where there are none."""
+    own, random = (np.mean([getattr(one, part) for one in answers if one.arm == a], axis=0) for a in (arm, "random"))
+    point = np.exp(asked.log_perplexity(own) - asked.log_perplexity(random))[0]
+    drawn = np.exp(asked.log_perplexity(own, weight) - asked.log_perplexity(random, weight))
+    found: list[dict[str, float]] = []
+    for column in range(2):
+        if np.isnan(point[column]):
+            found.append({})
+            continue
+        low, high = np.nanquantile(drawn[:, column], (0.025, 0.975))
+        found.append({"ratio": float(point[column]), "low": float(low), "high": float(high)})
+    return found
 
 
 def verdict(summary: Sequence[Mapping[str, Any]], ratios: Mapping[str, Mapping[str, float]]) -> str:
@@ -682,17 +702,18 @@ def verdict(summary: Sequence[Mapping[str, Any]], ratios: Mapping[str, Mapping[s
     mixture, random = (row["perplexity"] for row in summary[:2])
     found = ratios["perplexity"]
     against = f"perplexity {mixture:,.1f} against {random:,.1f}"
-    change = abs(1 - found["ratio"])
-    ends = sorted((1 - found["low"], 1 - found["high"]), key=abs)
-    span = f"95 % interval {100 * abs(ends[0]):.1f} to {100 * abs(ends[1]):.1f} %"
-    rare = _of_rare_words(ratios.get("rare_word_perplexity"))
+    ends = sorted(abs(100 * (1 - found[end])) for end in ("low", "high"))
+    change = f"{abs(100 * (1 - found['ratio'])):.1f} %"
+    behind = f"({against}; 95 % interval {ends[0]:.1f} to {ends[1]:.1f} %)"
+    rest = _of_rare_words(ratios.get("rare_word_perplexity")) + _without(ratios.get("perplexity_without_snapshot"))
+    whose = "surprised by held-out human text than a random sample's"
     if found["high"] < 1:
-        return f"The mixture's model is {100 * change:.1f} % less surprised by held-out human text than a random sample's ({against}; {span}){rare}."
+        return f"The mixture's model is {change} less {whose} {behind}{rest}."
     if found["low"] > 1:
-        return f"The mixture does not help here: its model is {100 * change:.1f} % more surprised by held-out human text than a random sample's ({against}; {span}){rare}."
+        return f"The mixture does not help here: its model is {change} more {whose} {behind}{rest}."
     return (
         f"The mixture makes no difference that can be told here: {against}, ratio {found['ratio']:.3f} (95 % interval "
-        f"{found['low']:.3f} to {found['high']:.3f}){rare}."
+        f"{found['low']:.3f} to {found['high']:.3f}){rest}."
     )
 
 
@@ -702,6 +723,15 @@ def _of_rare_words(found: Mapping[str, float] | None) -> str:
     if found["low"] <= 1 <= found["high"]:
         return "; on rare words no difference can be told"
     return f"; on rare words it is {100 * abs(1 - found['ratio']):.1f} % {'less' if found['ratio'] < 1 else 'more'} surprised"
+
+
+def _without(found: Mapping[str, float] | None) -> str:
+    if found is None:
+        return ""
+    if found["low"] <= 1 <= found["high"]:
+        return "; without the snapshot's documents no difference can be told"
+    change = f"{abs(100 * (1 - found['ratio'])):.1f} % {'less' if found['ratio'] < 1 else 'more'}"
+    return f"; without the snapshot's documents it is {change} surprised than the random sample's"
 
 
 def _notes(run: Documents, held: HeldOut, summary: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -714,6 +744,8 @@ def _notes(run: Documents, held: HeldOut, summary: Sequence[Mapping[str, Any]]) 
             f"of the mixture's tokens {100 * shares['mixture']:.0f} % are of the reference, of the random sample's "
             f"{100 * shares['random']:.0f} %"
         )
+    if shares["mixture"] > 0 and run.kind == "snapshot" and "crawl part" not in shares:
+        notes.append("the mixture holds too little but the snapshot to train on its crawl part alone")
     if "reference" not in shares:
         notes.append("the run has too little human text to train on it alone")
     return notes
@@ -721,7 +753,7 @@ def _notes(run: Documents, held: HeldOut, summary: Sequence[Mapping[str, Any]]) 
 
 # --- The picture -----------------------------------------------------------------------------------
 
-_COLOURS: Final = {"mixture": "#1b6e8c", "random": "#c8553d", "reference": "#6b7280"}
+_COLOURS: Final = {"mixture": "#1b6e8c", "random": "#c8553d", "crawl part": "#6fb1a0", "reference": "#6b7280"}
 _STYLE: Final[dict[Any, Any]] = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
     "axes.grid.axis": "y", "grid.color": "#e5e7eb", "axes.edgecolor": "#9ca3af", "axes.titlesize": 10,
@@ -746,7 +778,7 @@ def picture(made: Proof) -> bytes:
         _lines(middle, made, "rare_word_perplexity", "Its rare words, perplexity")
         _recall(right, made)
         handles, names = left.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), title="model trained on")
         out = io.BytesIO()
         figure.savefig(out, format="png", metadata={"Software": None})
     return out.getvalue()
@@ -760,7 +792,7 @@ def _lines(axes: Any, made: Proof, name: str, title: str) -> None:
             continue
         colour, arm = _COLOURS[row["arm"]], row["arm"]
         line = "--" if arm == "reference" else "-"  # the mixture's may lie under it
-        axes.plot([0, 1], means, line, color=colour, linewidth=2, label=f"trained on the {_SAID[arm]}")
+        axes.plot([0, 1], means, line, color=colour, linewidth=2, label=_SAID[arm])
         for x, key in enumerate((name, f"{name}_after")):
             seeds = [one[key] for one in made.figures if one["arm"] == arm]
             axes.plot([x] * len(seeds), seeds, "o", color=colour, markersize=4, alpha=0.6)
@@ -769,7 +801,10 @@ def _lines(axes: Any, made: Proof, name: str, title: str) -> None:
     axes.set_title(title)
 
 
-_SAID: Final = {"mixture": "mixture", "random": "random sample of the input", "reference": "reference"}
+_SAID: Final = {
+    "mixture": "mixture", "random": "random sample of the input", "crawl part": "mixture without the snapshot",
+    "reference": "reference",
+}  # fmt: skip
 
 
 def _recall(axes: Any, made: Proof) -> None:
@@ -779,5 +814,5 @@ def _recall(axes: Any, made: Proof) -> None:
     )
     for i, row in enumerate(rows):
         axes.annotate(f"{100 * row['tail_recall']:.1f} %", (i, 100 * row["tail_recall"]), (0, 3), textcoords="offset points", ha="center", fontsize=9)  # fmt: skip
-    axes.set_xticks(range(len(rows)), [row["arm"] for row in rows])
+    axes.set_xticks(range(len(rows)), [row["arm"].replace(" ", "\n") for row in rows])
     axes.set_title("Tail words it still writes, %")

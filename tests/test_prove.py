@@ -97,7 +97,7 @@ def proof(run: Path) -> Proof:
 def test_a_mixture_of_human_text_is_told_from_a_random_sample(run: Path, proof: Proof) -> None:
     """The random sample is half machine text: its model must be more surprised, and the interval must say so."""
     mixture, random, reference = proof.summary
-    assert [mixture["arm"], random["arm"], reference["arm"]] == list(proving.ARMS)
+    assert [mixture["arm"], random["arm"], reference["arm"]] == ["mixture", "random", "reference"]
     assert proof.ratios["perplexity"]["high"] < 1
     assert mixture["perplexity"] < random["perplexity"]
     assert mixture["perplexity"] == pytest.approx(reference["perplexity"], rel=0.05)
@@ -162,6 +162,11 @@ def test_the_snapshot_is_the_reference_and_no_part_of_the_random_sample(
     assert not found["random"].reference.any()
     assert found["reference"].reference.all()
     assert len(found["random"].rows) == 1050
+    assert not found["crawl part"].reference.any()  # the mixture without what the snapshot adds to it
+    assert set(found["crawl part"].rows) < set(found["mixture"].rows)
+    few = [row | {"reference": row["human"], "copies": int(row["human"] or i > 1350)} for i, row in enumerate(rows)]
+    run = documents(write_run(tmp_path / "few", few))
+    assert [pool.name for pool in pools(run, hold_out(run, None))] == ["mixture", "random", "reference"]
 
 
 def test_likely_human_text_is_the_last_resort_and_says_what_it_cannot_show(
@@ -266,6 +271,9 @@ def test_the_verdict_says_plainly_what_the_figures_show(ratio: tuple[float, floa
     found = dict(zip(("ratio", "low", "high"), ratio, strict=True))
     assert says in verdict(SUMMARY, {"perplexity": found})
     rare = {"ratio": 1.2, "low": 1.1, "high": 1.3}
+    crawl = {"ratio": 0.95, "low": 0.94, "high": 0.96}
+    alone = verdict(SUMMARY, {"perplexity": found, "perplexity_without_snapshot": crawl})
+    assert "without the snapshot's documents it is 5.0 % less surprised" in alone
     assert verdict(SUMMARY, {"perplexity": found, "rare_word_perplexity": rare}).endswith("on rare words it is 20.0 % more surprised.")  # fmt: skip
 
 
