@@ -108,8 +108,8 @@ def tell(what: str, seen: Seen, took: float) -> float:
 
 def directly(out: Path, recipe: str | None, texts: list[str]) -> float:
     """Texts a second of the same scoring in one process, nothing sent anywhere."""
-    from curator.answers import Document
     from curator.judged import Judged, recipe_of
+    from curator.unstored import Document
 
     judged = Judged(recipe_of(out, recipe))
     documents = [Document(text) for text in texts]

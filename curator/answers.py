@@ -55,19 +55,6 @@ class Limits(msgspec.Struct, frozen=True):
     threads: int = 1
 
 
-class Document(msgspec.Struct):
-    """A text to score and what its rules may read beside it. date: as ISO 8601 or whatever `curator ingest` reads."""
-
-    text: str
-    id: Any = None
-    url: str | None = None
-    date: str | None = None
-    source: str | None = None
-    language: str | None = None
-    origin: str | None = None
-    fault: str | None = None  # why its text is none, whatever a sender wrote here
-
-
 def is_utf8(text: str) -> bool:
     """Whether it can be written in UTF-8: JSON can escape half a surrogate pair, which no text can hold."""
     try:

@@ -10,7 +10,6 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
-from curator.answers import Document
 from curator.decide import parse_rules, sealed
 from curator.errors import InputError
 from curator.ids import doc_id
@@ -18,6 +17,7 @@ from curator.readers.fields import instant
 from curator.recipe import Recipe, decidable, from_dict, load, with_encoder
 from curator.schema import DOCUMENTS, is_scalar
 from curator.score import BATCH, Scorer
+from curator.unstored import Document
 from curator.workspace import Workspace
 
 OUT: Final = ("prob_synthetic", "synthetic", "quality", "language")  # what `curator score` says of a text

@@ -74,6 +74,8 @@ FLOORS = [
         "proxy_neural",
         "prove",
         "answers",
+        "judged",
+        "unstored",
     },
     {"run"},
     {"cli", "cli_origin", "cli_prove", "cli_serve", "serve", "loader", "loading", "__main__"},

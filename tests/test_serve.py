@@ -30,6 +30,7 @@ from curator.errors import InputError
 from curator.judged import Judged, recipe_of
 from curator.recipe import from_dict
 from curator.report.live import live
+from curator.unstored import Document
 from tests.test_report import HOSTILE, Page, hostile  # noqa: F401 - a fixture
 
 BOUNDS = serve.Bounds(sql=Limits(seconds=5, rows=1_000, answer_bytes=200_000), sql_at_once=1, sql_waiting=1)
@@ -162,7 +163,7 @@ def test_a_successor_is_read_as_soon_as_it_lies_there(out: Path, tmp_path: Path)
 def test_a_text_gets_its_signals_and_the_rules_verdict(out: Path) -> None:
     judged = Judged(from_dict(PLAIN))
     texts = ["one two three four", "word " * 40, "", "word " * 40]
-    documents = [serve.Document(text, url="http://spam.example" if i == 3 else None) for i, text in enumerate(texts)]
+    documents = [Document(text, url="http://spam.example" if i == 3 else None) for i, text in enumerate(texts)]
     documents[2].fault = "not_utf8"
     short, long, broken, spam = (json.loads(row) for row in judged.judge(documents))
     assert (short["keep"], short["reasons"], short["undecided"]) == (False, ["too_short"], ["spam", "fails"])
