@@ -63,7 +63,7 @@ RARE_OF: Final = 20_000  # of so many
 SMALL_SOURCE: Final = 20
 RESAMPLES: Final = 1_000
 ARMS: Final = ("mixture", "random", "crawl part", "reference")
-WORDS: Final = {"ngram": 1_000_000, "transformer": 200_000}
+WORDS: Final = 1_000_000  # of a training set, where the user names no other budget
 
 REFERENCES: Final = {
     "snapshot": "the snapshot given by --reference",
@@ -92,7 +92,7 @@ Fit = Callable[[Tokens, int, int], Model]  # (tokens, vocabulary, seed)
 
 @dataclass(frozen=True)
 class Request:
-    """What to prove.  words: budget of a training set at most; 0 for what the kind of model takes in minutes."""
+    """What to prove.  words: budget of a training set at most; 0 for `WORDS`."""
 
     out: Path
     heldout: Path | None = None
@@ -298,8 +298,10 @@ def pools(run: Documents, held: HeldOut) -> list[Pool]:
     ]
     if held.kind == "own" and len(found[-1].rows) < LEAST:
         found.pop()
-    if not (drawn & run.snapshot).any() or found[2].total < CRAWL_PART * min(pool.total for pool in found):
-        found.pop(2)  # it is the whole mixture, or so little that it would be every model's budget
+    crawl = found.pop(2)
+    enough = CRAWL_PART * min(pool.total for pool in found)  # less would make every model's budget small
+    if (drawn & run.snapshot).any() and crawl.total >= enough and len(crawl.rows) >= LEAST_HELD_OUT:
+        found.insert(2, crawl)
     for pool in found:
         need(
             len(pool.rows) >= LEAST_HELD_OUT,
@@ -591,7 +593,7 @@ def prove(request: Request, progress: Progress | None = None, fit: Fit | None = 
     held = hold_out(run, request.heldout)
     found = pools(run, held)
     progress.say(f"held out: {len(held.texts):,} documents: {REFERENCES[held.kind]}")
-    sets = draw(found, request.seeds, request.words or WORDS[request.model])
+    sets = draw(found, request.seeds, request.words or WORDS)
     asked = questions(held, sets)
     progress.begin("prove", 2 * len(found) * request.seeds, 0, "models")
     train = fit or _fit(request.model)

@@ -164,7 +164,7 @@ def test_the_snapshot_is_the_reference_and_no_part_of_the_random_sample(
     assert len(found["random"].rows) == 1050
     assert not found["crawl part"].reference.any()  # the mixture without what the snapshot adds to it
     assert set(found["crawl part"].rows) < set(found["mixture"].rows)
-    few = [row | {"reference": row["human"], "copies": int(row["human"] or i > 1350)} for i, row in enumerate(rows)]
+    few = [row | {"reference": row["human"], "copies": int(row["human"] or i > 1300)} for i, row in enumerate(rows)]
     run = documents(write_run(tmp_path / "few", few))
     assert [pool.name for pool in pools(run, hold_out(run, None))] == ["mixture", "random", "reference"]
 
