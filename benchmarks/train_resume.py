@@ -52,7 +52,9 @@ class Fed:
             if sample is None:
                 return
             yield sample
-        data = torch.utils.data.DataLoader(self.dataset.as_torch(), batch_size=None, num_workers=self.workers)
+        # a generator of its own: DataLoader draws from torch's at its start, and the model's dropout would be another
+        own = {"batch_size": None, "num_workers": self.workers, "generator": torch.Generator()}
+        data: Any = torch.utils.data.DataLoader(self.dataset.as_torch(), **own)  # type: ignore[arg-type]
         for sample in data:
             self._taken += 1
             yield sample

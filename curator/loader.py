@@ -238,14 +238,12 @@ class CuratedDataset:
             yield self._gathered([part for parts in taken for part in parts], counts)
 
     def _gathered(self, parts: Sequence[tuple[pa.Table, I64]], counts: Sequence[int]) -> pa.Table:
-        """Rows of tables in one table of the dataset's own columns, lanes taking turns; each text is copied once."""
-        if len(parts) == 1 and _consecutive(parts[0][1]):
-            table, rows = parts[0]
-            return table.slice(int(rows[0]), len(rows))
-        starts = np.cumsum([0, *(table.num_rows for table, _ in parts[:-1])])
-        rows = np.concatenate([start + rows for start, (_, rows) in zip(starts, parts, strict=True)])
-        whole = pa.concat_tables([table for table, _ in parts])
-        return whole.take(pa.array(rows[interleaved(counts)] if len(counts) > 1 else rows))
+        """Rows of tables in one table of the dataset's own columns, lanes taking turns."""
+        picked = [_picked(table, rows) for table, rows in parts]
+        if len(picked) == 1:
+            return picked[0]
+        found = pa.concat_tables(picked)
+        return found.take(pa.array(interleaved(counts))) if len(counts) > 1 else found
 
     def _own(self, table: pa.Table) -> pa.Table:
         """A table of the dataset's own columns; null where its files lack one."""
@@ -357,6 +355,10 @@ def _counting(name: str, value: Any, least: int = 0) -> int:
 def _consecutive(rows: I64) -> bool:
     """Whether rows lie one after the other, so that a slice gives them without copying."""
     return not len(rows) or bool(rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all())
+
+
+def _picked(table: pa.Table, rows: I64) -> pa.Table:
+    return table.slice(int(rows[0]), len(rows)) if _consecutive(rows) else table.take(pa.array(rows))
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
