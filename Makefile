@@ -21,7 +21,7 @@ BIN    := $(VENV)/bin
 demo: data/sample/corpus.parquet
 	$(BIN)/curator filter data/sample/corpus.parquet -o demo-out
 
-test: $(VENV)/.test
+test: $(VENV)/.test data/sample/corpus.parquet
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

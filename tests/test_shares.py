@@ -172,15 +172,16 @@ def test_a_snapshot_is_no_part_of_the_crawl_and_copies_count_in_the_mixture() ->
     n = 400
     snapshot = np.arange(n) < 100
     found = judged(np.where(np.arange(n) < 300, 0.01, 0.99), reference=snapshot)
-    copies = np.where(snapshot, 0, np.where(np.arange(n) < 300, 1, 4))
+    copies = np.where(snapshot, 0, np.where(np.arange(n) < 300, 4, 1))
     asked = scopes(found, np.ones(n, bool), np.ones(n, bool), copies)
     by = {
         r["scope"]: r for r in rows(found, shipped_anchors(), *asked) if r["dimension"] == "all" and r["unit"] == "docs"
     }
     assert by["input"]["n"] == by["kept"]["n"] == 300 and by["mixture"]["n"] == 300
-    assert (
-        0.55 < by["mixture"]["share"] < 0.7 and 0.2 < by["input"]["share"] < 0.4
-    )  # 400 of 600 copies, 100 of 300 documents
+    assert 0.2 < by["input"]["share"] < 0.4  # 100 of 300 documents
+    # 100 of 900 copies; what the detector had a say in is told with care, from above
+    assert by["mixture"]["share"] < 0.75 * by["input"]["share"]
+    assert by["mixture"]["low"] <= 100 / 900 <= by["mixture"]["high"]
 
 
 def test_the_shipped_anchors_are_grouped_and_named(tmp_path: Path) -> None:
