@@ -32,8 +32,9 @@
     const made = element("table"), head = element("thead"), body = element("tbody"), names = element("tr");
     made.append(element("caption", "Answer"), head, body);
     head.append(names);
-    for (const column of answer.columns) {
-      const heading = element("th", shown(column.name));
+    for (const [i, column] of answer.columns.entries()) {
+      const number = answer.rows.slice(0, SHOWN).some((row) => typeof row[i] === "number");
+      const heading = element("th", shown(column.name), number ? "n" : "");
       heading.scope = "col";
       heading.title = shown(column.type);
       names.append(heading);
