@@ -68,12 +68,15 @@ def nltk_rows(train: proxy.Tokens, test: proxy.Tokens, vocabulary: int, order: i
     from nltk.lm import KneserNeyInterpolated, Vocabulary
     from nltk.util import ngrams
 
-    def padded(tokens: proxy.Tokens) -> list[list[int]]:
+    def padded(tokens: proxy.Tokens) -> list[list[str]]:
         firsts = tokens.ends - tokens.sizes
-        return [[proxy.END] * (order - 1) + tokens.ids[a:b].tolist() for a, b in zip(firsts, tokens.ends, strict=True)]
+        return [
+            [str(proxy.END)] * (order - 1) + list(map(str, tokens.ids[a:b]))
+            for a, b in zip(firsts, tokens.ends, strict=True)
+        ]
 
     began = time.process_time()
-    model = KneserNeyInterpolated(order, vocabulary=Vocabulary(range(vocabulary), unk_cutoff=0))
+    model = KneserNeyInterpolated(order, vocabulary=Vocabulary(map(str, range(vocabulary)), unk_cutoff=1))
     model.fit([[gram for n in range(1, order + 1) for gram in ngrams(one, n)] for one in padded(train)])
     fit_s = time.process_time() - began
     began = time.process_time()
