@@ -14,9 +14,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curator import uuids
 from curator.audit import columns, content_of, documents_where, open_audit, rows_of
 from curator.errors import AccountError, InputError
 from curator.evidence import BEFORE_MODELS, TERM_NAMES
@@ -118,16 +121,17 @@ def _travelling(con: duckdb.DuckDBPyConnection, ids: Sequence[str]) -> dict[str,
     """The columns that travel through, of some documents; only the files that hold them where a lookup knows which."""
     if "extra" not in _texts_columns(con):
         return {}
-    source, named = "texts", ", ".join("?" * len(ids))
+    files, named = "getvariable('run') || '/documents/*.parquet'", ", ".join("?" * len(ids))
     if "lookup" in columns(con):
         keys = ", ".join(["md5_number_lower(?)"] * len(ids))
         shards = con.execute(
             f"select distinct shard from lookup where key in ({keys}) order by shard", [*map(str, ids)]
         )
         files = ", ".join(f"getvariable('run') || '/documents/{shard:06d}.parquet'" for (shard,) in shards.fetchall())
-        source = f"read_parquet([{files}])"
-    rows = rows_of(
-        con, f"select doc_id, extra from {source} where doc_id in ({named})", [uuid.UUID(i).bytes for i in ids]
+    rows = rows_of(  # not by the view: there every id of the corpus would be turned into a UUID first
+        con,
+        f"select doc_id, extra from read_parquet([{files}]) where doc_id in ({named})",
+        [uuid.UUID(i).bytes for i in ids],
     )
     return {
         str(uuid.UUID(bytes=r["doc_id"])): {k: v for k, v in (r["extra"] or {}).items() if v is not None} for r in rows
@@ -403,13 +407,17 @@ def _mixture(root: Path, names: list[str]) -> Check:
     rows, wrong = 0, []
     for name in names:
         ledger = pq.read_table(root / "ledger" / name, columns=["doc_id", "outcome"])
-        expected = ledger.filter(pc.equal(ledger["outcome"], "curated"))["doc_id"].to_pylist()
+        expected = uuids.words(ledger.filter(pc.equal(ledger["outcome"], "curated"))["doc_id"])
         path = root / "mixture" / name
-        found = pq.read_table(path, columns=["doc_id"])["doc_id"].to_pylist() if path.is_file() else []
+        found = uuids.words(pq.read_table(path, columns=["doc_id"])["doc_id"]) if path.is_file() else expected[:0]
         rows += len(found)
-        if expected != found:
+        if not np.array_equal(_sorted(expected), _sorted(found)):
             wrong.append(name)
     return Check("the mixture holds exactly the documents the ledger calls curated", rows, tuple(wrong))
+
+
+def _sorted(ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    return ids[np.lexsort(ids.T)]
 
 
 def _repairs(root: Path, names: list[str]) -> list[Check]:
@@ -424,7 +432,7 @@ def _repairs(root: Path, names: list[str]) -> list[Check]:
                 f"{name} {row['doc_id']}"
                 for row in batch.to_pylist()
                 if row["text_hash"] != text_hash(row["text"].encode())
-                or row["original_text_hash"] != originals.get(row["doc_id"].bytes)
+                or row["original_text_hash"] != originals.get(uuid.UUID(str(row["doc_id"])).bytes)
             ]
     what = "repaired texts and their originals hash to what the mixture says"
     return [Check(what, rows, tuple(wrong))] if repaired else []

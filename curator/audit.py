@@ -29,10 +29,19 @@ CONTENT_TABLES: Final = (
 LEDGER: Final = "read_parquet(coalesce(getvariable('run') || '/', '') || 'ledger/*.parquet')"
 
 # Folders of a run that a query may read beside the database, with the view that shows them.
+# The ids there are letters or plain bytes, as other tools read them; in the views they are what they are in `documents`.
 BESIDE: Final = {
     "ledger": None,
-    "mixture": ("mixture", "the curated documents with their texts; read from mixture/"),
-    "documents": ("texts", "what was read, with texts and the columns that travel through; read from documents/"),
+    "mixture": (
+        "mixture",
+        "doc_id::uuid as doc_id, cluster::uuid as cluster",
+        "the curated documents with their texts; read from mixture/",
+    ),
+    "documents": (
+        "texts",
+        "hex(doc_id)::uuid as doc_id",
+        "what was read, with texts and the columns that travel through; read from documents/",
+    ),
 }
 
 LOOKUP: Final = {
@@ -171,8 +180,9 @@ def _beside(con: duckdb.DuckDBPyConnection, root: Path) -> None:
         con.execute("set lock_configuration = true")  # for all connections of this process to this file
     for folder, view in BESIDE.items():
         if view is not None and any((root / folder).glob("*.parquet")):
-            name, comment = view
-            con.execute(f"create temp view {name} as from read_parquet({_literal(f'{root / folder}/*.parquet')})")
+            name, ids, comment = view
+            files = f"read_parquet({_literal(f'{root / folder}/*.parquet')})"
+            con.execute(f"create temp view {name} as select * replace ({ids}) from {files}")
             con.execute(f"comment on view {name} is {_literal(comment)}")
 
 

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from curator.errors import AccountError
 from curator.repair import REPAIRED, repaired_columns, versions
 from curator.schema import DOCUMENTS, field, is_scalar
-from curator.shards import aligned_batches, is_done, read_receipt, receipt_path, task_key, write_parquet
+from curator.shards import aligned_batches, alike, is_done, read_receipt, receipt_path, task_key, write_parquet
+from curator.uuids import is_id, letters
 
 # What became of a document. Every input row has exactly one; together they add up to the inputs.
 OUTCOMES: Final = ("quarantined", "dropped", "duplicate", "left_out", "curated")
@@ -114,6 +115,11 @@ def _as_uuid(column: pa.Field) -> pa.Field:
     return column.with_type(pa.uuid()) if column.name == "doc_id" else column
 
 
+def _as_letters(column: pa.Field) -> pa.Field:
+    """Ids of the mixture are written out: neither Spark nor `datasets` reads Parquet's UUIDs."""
+    return column.with_type(pa.string()) if column.type == pa.uuid() else column
+
+
 def ledger_schema(signals: pa.Schema) -> pa.Schema:
     """Document columns without the text, every signal that is not a vector, the verdict."""
     known = [_as_uuid(column) for column in DOCUMENTS if column.name != "text"]
@@ -130,7 +136,7 @@ def mixture_schema(
     """
     text = DOCUMENTS.field("text")
     own = [
-        text if name == "text" else ledger.field(name)
+        text if name == "text" else _as_letters(ledger.field(name))
         for name in MIXTURE_COLUMNS
         if name == "text" or name in ledger.names
     ]
@@ -168,6 +174,8 @@ def batch(schema: pa.Schema, columns: Mapping[str, pa.Array | pa.ChunkedArray]) 
     for column in schema:
         value = columns[column.name]
         value = value.combine_chunks() if isinstance(value, pa.ChunkedArray) else value
+        if column.type == pa.string() and is_id(value.type):
+            value = letters(value)
         if column.type == pa.uuid() and value.type != pa.uuid():
             value = pa.ExtensionArray.from_storage(pa.uuid(), value)
         arrays.append(value if value.type == column.type else value.cast(column.type))
@@ -217,7 +225,7 @@ class LedgerTask:
             stream.write_batch(self.verdicts)
         verdicts = hashlib.sha256(sink.getvalue()).hexdigest()
         return task_key(
-            "account-2",
+            "account-3",
             [None if r is None else r.sha256 for r in receipts],
             verdicts,
             str(self.ledger),
@@ -236,7 +244,7 @@ class LedgerTask:
         for stale in (self.mixture_path, receipt_path(self.root, self.mixture_path)):
             stale.unlink(missing_ok=True)  # an earlier version of this code may have drawn from this shard
         if self._drawn():
-            write_parquet(self.root, self.mixture_path, self.mixture, self._mixture(), key)
+            write_parquet(self.root, self.mixture_path, self.mixture, alike(self._mixture()), key)
         write_parquet(self.root, self.path, self.ledger, self._whole(), key)
 
     def _whole(self) -> Iterator[pa.RecordBatch]:

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator import proxy
+from curator import proxy, uuids
 from curator.curation import Rows, Shard
 from curator.errors import AccountError, InputError
 from curator.ids import unit_hash
@@ -284,11 +284,7 @@ def pools(run: Documents, held: HeldOut) -> list[Pool]:
     drawn = run.copies > 0
     read = Rows(run.root / "documents", _shards(run.root / "documents"), "text")
     mixed = Rows(run.root / "mixture", _shards(run.root / "mixture"), "text")
-    place = np.where(drawn, np.cumsum(drawn) - 1, -1)  # the mixture's files hold the drawn documents, in order
-    if sum(shard.rows for shard in mixed.shards) != int(drawn.sum()):
-        raise AccountError(
-            f"{run.root}/mixture does not hold the documents its ledger names; `curator verify` says more"
-        )
+    place = _places(run, drawn)
     once = np.ones(len(drawn), np.int64)
     found = [
         _pool("mixture", run, mixed, drawn & run.readable & ~held.taken, place, run.copies),
@@ -310,8 +306,26 @@ def pools(run: Documents, held: HeldOut) -> list[Pool]:
     return found
 
 
+def _places(run: Documents, drawn: Bools) -> I64:
+    """Row of each drawn document among those of the mixture's files; -1 for the others.  # [docs]"""
+    paths = sorted((run.root / "mixture").glob("*.parquet"))
+    held = [uuids.words(pq.read_table(path, columns=["doc_id"])["doc_id"]) for path in paths]
+    ids = np.concatenate([np.zeros((0, 2), np.uint64), *held])
+    rows, order = np.flatnonzero(drawn), np.lexsort(ids.T)
+    rows = rows[np.lexsort(run.ids[rows].T)]
+    if not np.array_equal(run.ids[rows], ids[order]):
+        raise AccountError(
+            f"{run.root}/mixture does not hold the documents its ledger names; `curator verify` says more"
+        )
+    place = np.full(len(drawn), -1, np.int64)
+    place[rows] = order
+    return place
+
+
 def _pool(name: str, run: Documents, texts: Rows, chosen: Bools, place: I64 | None, copies: I64) -> Pool:
     rows = np.flatnonzero(chosen)
+    if place is not None:
+        rows = rows[np.argsort(place[rows])]
     at = rows if place is None else place[rows]
     return Pool(name, texts, at, run.ids[rows], run.words[rows], copies[rows], run.reference[rows])
 

@@ -68,7 +68,7 @@ def front_matter(facts: Facts, declared: Declared) -> dict[str, Any]:
 
 
 def _dataset_info(schema: pa.Schema) -> dict[str, Any]:
-    """Features by the names of `datasets`: without them it refuses Arrow's UUIDs. Nothing where a type has no name there."""
+    """Features by the names of `datasets`. Nothing where a type has no name there."""
     try:
         features = [{"name": column.name, **feature(column.type)} for column in schema]
     except KeyError:
@@ -77,13 +77,13 @@ def _dataset_info(schema: pa.Schema) -> dict[str, Any]:
 
 
 def feature(kind: pa.DataType) -> dict[str, Any]:
-    """An Arrow type as `datasets` writes it in YAML; UUIDs are 16 bytes there. KeyError where it has none."""
+    """An Arrow type as `datasets` writes it in YAML. KeyError where it has none."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         inner = feature(kind.value_type)
         return {"list": inner.get("dtype", inner)}
     if pa.types.is_struct(kind):
         return {"struct": [{"name": part.name, **feature(part.type)} for part in kind]}
-    if kind == pa.uuid() or pa.types.is_fixed_size_binary(kind):
+    if pa.types.is_fixed_size_binary(kind):
         return {"dtype": "binary"}
     if pa.types.is_timestamp(kind):
         return {"dtype": str(kind)}
@@ -262,7 +262,6 @@ def _block(text: str) -> str:
     return f"{fence}toml\n{text.strip()}\n{fence}"
 
 
-# `datasets` knows no UUIDs; the features in this file's head let it read them as 16 bytes
 _READ: Final = """With FOLDER the folder that holds this file and mixture/:
 
 ```python
@@ -272,7 +271,7 @@ documents = load_dataset("FOLDER", split="train")
 ```
 
 or as plain Parquet: `pyarrow.dataset.dataset("FOLDER/mixture")`, in DuckDB `from 'FOLDER/mixture/*.parquet'`. `doc_id` and
-`cluster` are UUIDs; `datasets` shows them as 16 bytes."""
+`cluster` are UUIDs in 36 letters."""
 
 _SECTIONS: Final[dict[str, Callable[[Facts], str]]] = {
     "Human and synthetic share": _shares,
