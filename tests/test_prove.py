@@ -15,12 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from curator import prove as proving
 from curator.cli_prove import prove_command
 from curator.curation import Rows
 from curator.errors import AccountError, InputError
 from curator.ids import doc_id
-from curator.prove import Pool, Proof, Request, documents, draw, hold_out, in_order, pools, prove, questions, verdict
+from curator.prove import Proof, Request, prove
+from curator.proving.documents import documents
+from curator.proving.heldout import hold_out
+from curator.proving.pools import Pool, pools
+from curator.proving.questions import Questions, questions
+from curator.proving.training import draw, in_order
+from curator.proving.verdict import verdict
+from curator.proxy import Tokens
 from curator.shards import write_json
 from curator.stages.exact import ExactHash
 from curator.workspace import Workspace
@@ -242,8 +248,8 @@ def test_rare_words_are_counted_over_all_sets_and_long_enough(run: Path) -> None
 
 
 def test_perplexity_weighs_sources_alike() -> None:
-    tokens = proving.Tokens(np.arange(1, 7, dtype=np.int32), np.array([1, 3, 6]))
-    asked = proving.Questions(
+    tokens = Tokens(np.arange(1, 7, dtype=np.int32), np.array([1, 3, 6]))
+    asked = Questions(
         tokens, np.array([0, 0, 1]), 2, np.array([1, 0, 0, 0, 0, 1], bool), np.array([5], np.uint64), 3, 10
     )
     surprise = asked.by_document(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]))
