@@ -39,6 +39,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from collapse_report import write_report
 from collapse_world import World, world
@@ -46,7 +47,6 @@ from collapse_world import World, world
 from curator import proxy, retrain, run
 from curator.audit import open_audit, rows_of
 from curator.calibrate import calibrate
-from curator.engine.inline import InlineEngine
 from curator.progress import Silent
 from curator.proxy import END, NgramModel, Tokens
 from curator.recipe import Recipe, from_dict
@@ -66,7 +66,7 @@ CONTAMINATIONS: Final = (0.0, 0.1, 0.3, 0.5, 0.8)
 ARMS: Final = (
     "oracle", "replace", "uncurated", "hard cut, frozen", "hard cut, refreshed", "curator, frozen", "curator, refreshed",
 )  # fmt: skip
-BIASED: Final = ("hard cut, biased", "curator, biased")
+BIASED: Final = ("hard cut, biased", "hard cut at 1/2, biased", "curator, biased")
 SPARE: Final = 1.06  # words asked of a mixture for every word that is trained on
 FIRST: Final = 2  # generations in which biased detectors are watched
 
@@ -87,19 +87,6 @@ QUICK: Final = Sizes(2_400, 600, 600, 6, 4_000, 1_500)
 
 
 # --- What all arms share ---------------------------------------------------------------------------
-
-
-class _Here(InlineEngine):
-    """The engine without processes, in the place of the one with them: the seeds are processes already."""
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        pass
-
-    def release(self) -> None:
-        pass
 
 
 @dataclass
@@ -255,12 +242,13 @@ def recipe(detector: Detector, budget: int = 0, calibrated: bool = True, mixture
     )
 
 
-def flagged(detector: Detector, texts: list[str]) -> Bools:
-    """What the detector calls synthetic at its own operating point; a text that it does not judge is not."""
+def flagged(detector: Detector, texts: list[str], half: bool = False) -> Bools:
+    """What the detector calls synthetic at its own operating point, or by P(synthetic) over one half; what it does not judge is not."""
     scorer, found = Scorer(recipe(detector, calibrated=False)), []
     for at in range(0, len(texts), 1_000):
         batch = scorer.measure([Line(at + i, text) for i, text in enumerate(texts[at : at + 1_000])])
-        found.append(batch["synthetic"].fill_null(False).to_numpy(zero_copy_only=False))
+        over = pc.greater(batch["prob_synthetic"], 0.5) if half else batch["synthetic"]
+        found.append(over.fill_null(False).to_numpy(zero_copy_only=False))
     return np.concatenate(found)
 
 
@@ -284,10 +272,10 @@ class Taken:
     said: Row = field(default_factory=dict)
 
 
-def cut(place: Place, crawl: Crawl, detector: Detector, dice: np.random.Generator) -> Taken:
+def cut(place: Place, crawl: Crawl, detector: Detector, dice: np.random.Generator, half: bool) -> Taken:
     """The hard cut: what is not flagged, and of that as much as the budget allows."""
     texts = place.texts(crawl.human) + proxy.decode(place.tokenizer, crawl.synthetic)
-    left = np.flatnonzero(~flagged(detector, texts))
+    left = np.flatnonzero(~flagged(detector, texts, half))
     rows = within(proxy.joined([crawl.human_tokens, crawl.synthetic]), crawl.budget, dice, left)
     counts = np.bincount(rows, minlength=len(texts))
     return Taken(counts[: len(crawl.human)], counts[len(crawl.human) :])
@@ -300,7 +288,7 @@ def curated(place: Place, crawl: Crawl, detector: Detector, name: str) -> Taken:
     inputs, snapshot = _corpus(place, crawl, folder)
     # a little more than half of the words: documents are then left out until every arm has as many tokens, whatever their words weigh
     words = int(SPARE * sum(len(text.split()) for text in place.texts(crawl.human)) / 2)
-    asked = run.Request((str(inputs),), folder / "run", recipe(detector, words, mixture=True), reference=(str(snapshot),))  # fmt: skip
+    asked = run.Request((str(inputs),), folder / "run", recipe(detector, words, mixture=True), workers=0, reference=(str(snapshot),))  # fmt: skip
     run.filter_corpus(asked, Silent())
     copies = {"h": np.zeros(len(crawl.human), np.int64), "s": np.zeros(len(crawl.synthetic), np.int64), "r": np.zeros(len(place.snapshot), np.int64)}  # fmt: skip
     for path in sorted((folder / "run/mixture").glob("*.parquet")):
@@ -425,8 +413,8 @@ class Loop:
         kind, _, how = arm.partition(", ")
         if how:
             detector = self._detector(generation, arm) if how == "refreshed" else self.detectors[how]
-            if kind == "hard cut":
-                return cut(self.place, crawl, detector, dice)
+            if kind.startswith("hard cut"):
+                return cut(self.place, crawl, detector, dice, half=kind.endswith("1/2"))
             return curated(self.place, crawl, detector, "filter")
         whole = proxy.joined([crawl.human_tokens, crawl.synthetic])
         rows = {"oracle": np.arange(human), "replace": human + np.arange(machine)}.get(kind)
@@ -459,7 +447,7 @@ def asked_share(place: Place, crawl: Crawl, detector: Detector) -> Row:
     folder = place.folder / "share"
     shutil.rmtree(folder, ignore_errors=True)
     inputs, _ = _corpus(place, crawl, folder)
-    run.filter_corpus(run.Request((str(inputs),), folder / "run", recipe(detector)), Silent())
+    run.filter_corpus(run.Request((str(inputs),), folder / "run", recipe(detector), workers=0), Silent())
     none = {kind: np.zeros(n, np.int64) for kind, n in (("h", len(crawl.human)), ("s", len(crawl.synthetic)), ("r", len(place.snapshot)))}  # fmt: skip
     found: Row = _published(folder / "run", place, crawl, none)["input"]
     shutil.rmtree(folder)
@@ -472,7 +460,6 @@ def _repeated(copies: I64) -> I64:
 
 def play(seed: int, args: argparse.Namespace) -> None:
     """One seed, from the first model to the last row, in this process."""
-    run.LocalEngine = lambda workers: _Here()  # type: ignore[assignment,misc]
     out = Path(args.output)
     sizes = QUICK if args.quick else Sizes()
     found = world(Path(args.data), Path(args.cache or out), sizes.largest)

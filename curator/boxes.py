@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from curator.cells import Cells, Margin
+from curator.cells import LIKELY_HUMAN, Cells, Margin
 from curator.rake import Problem
 
 F64 = npt.NDArray[np.float64]
@@ -18,7 +18,6 @@ ERRORS: Final = 3.0  # standard errors of the reference's own share that a box i
 LEAST: Final = (
     0.002  # a box is never narrower than this above the reference's share: a topic of five documents is one or none
 )
-LIKELY_HUMAN: Final = 0.5
 REACH: Final = 0.9  # part of a group's likely human words that a lower bound may ask for
 
 
@@ -143,8 +142,7 @@ class Rows:
 
 def likely_human(cells: Cells) -> F64:
     """P(human) of the cells that are rather human than not, 0 for the others.  # [cells]"""
-    q = np.where(cells.verified, 1.0, np.where(cells.snapshot, 0.0, cells.q))
-    return np.where(q < LIKELY_HUMAN, 1 - q, 0.0)
+    return np.where(cells.human > 1 - LIKELY_HUMAN, cells.human, 0.0)
 
 
 def _members(group: I64) -> list[tuple[int, I64]]:

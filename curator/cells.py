@@ -13,6 +13,7 @@ I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
+LIKELY_HUMAN: Final = 0.5  # P(synthetic) below which a document is taken for human text
 Q_STEPS: Final = 10_000  # P(synthetic) in whole steps: sums of whole numbers do not depend on the order of documents
 QUALITY_BINS: Final = 5
 UNKNOWN_QUALITY: Final = 0.5
@@ -54,6 +55,11 @@ class Facts:
     verified: Bools
     margins: tuple[Margin, ...]
 
+    @property
+    def human(self) -> F64:
+        """P(human) of every document: 1 of the snapshot, 0 of verified synthetic text.  # [docs]"""
+        return _human(self.q, self.snapshot, self.verified)
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -71,6 +77,11 @@ class Cells:
     snapshot: Bools
     verified: Bools
     groups: I64
+
+    @property
+    def human(self) -> F64:
+        """P(human) of every cell, as of a document.  # [cells]"""
+        return _human(self.q, self.snapshot, self.verified)
 
     @classmethod
     def cut(cls, facts: Facts, bins: int) -> Cells:
@@ -104,6 +115,10 @@ class Cells:
             if facts.margins
             else np.zeros((len(key), 0), np.int64),
         )
+
+
+def _human(q: F64, snapshot: Bools, verified: Bools) -> F64:
+    return np.where(verified, 0.0, np.where(snapshot, 1.0, 1 - q))
 
 
 def _key(parts: list[I64]) -> tuple[I64, I64]:

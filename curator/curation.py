@@ -79,6 +79,11 @@ class Judged:
         """Which documents have a date."""
         return np.asarray(self.date_us != _NAT)
 
+    @property
+    def words(self) -> I64:
+        """What the mixture counts a document as, at least 1: its words, or its bytes where no stage counts words.  # [docs]"""
+        return np.maximum(self.n_words if self.n_words.any() else self.text_bytes, 1)
+
 
 _ORIGIN = ("human_p", "prob_calibrated", "prob_document", "prob_pooled", "origin_threshold")
 _WANTED = (

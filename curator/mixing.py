@@ -102,7 +102,7 @@ def mix(ctx: Context, judged: Judged, kept: curation.Bools, topics_: Topics | No
     copies = np.ones(len(kept)) if clusters is None else np.bincount(clusters.cluster)[clusters.cluster]
     facts = Facts(
         ids=judged.ids[rows],
-        words=judged.n_words[rows] if judged.n_words.any() else judged.text_bytes[rows],
+        words=judged.words[rows],
         q=q[rows],
         quality=judged.quality[rows],
         copies=copies[rows].astype(np.int64),
@@ -217,6 +217,6 @@ def _sampled(recipe: Recipe, judged: Judged, copies: curation.I64) -> curation.I
 def _standing(recipe: Recipe, judged: Judged, words: curation.F64) -> curation.I64:
     """Documents of the reference, each as likely as what it stands for (Efraimidis and Spirakis 2006).  # [at most 2 SIZE] rows"""
     rows = np.flatnonzero(words > 0)
-    weight = words[rows] / np.maximum(judged.n_words[rows], 1)
+    weight = words[rows] / judged.words[rows]
     dice = -np.log(np.maximum(unit_hash(judged.ids[rows], recipe.seed, "representative:reference"), 1e-300)) / weight
     return np.sort(rows[np.argsort(dice, kind="stable")[: 2 * SIZE]])

@@ -10,8 +10,8 @@ Leibler, among those that hold what the recipe asks for (raking; Deming and Step
   arXiv:2510.01631; Su et al. 2024, arXiv:2412.02595), and 38 % is the most that any result supports (He et al. 2025,
   arXiv:2502.18049). Verified or not, in the long run a model converges to what the verifier knows (arXiv:2510.16657).
 - a snapshot of trusted human text, where the user gives one, makes up at least `snapshot`: the tenth that stopped most
-  of the collapse in Shumailov et al. 2024 (arXiv:2305.17493) was real data, and the test in `benchmarks/collapse.py`
-  closes more of the gap with a quarter.
+  of the collapse in Shumailov et al. 2024 (arXiv:2305.17493) was real data; a quarter
+  errs on the side of more.
 - margins (topic, source, domain, language, year) stay in boxes around those of a human reference.
 - a group keeps `floor` of its likely human words, whatever the cap.
 - no document is seen more than `max_repeats` times (four epochs are about as good as fresh text: Muennighoff et al.
@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curator.boxes import Box, Rows, box, likely_human
-from curator.cells import Cells, Facts, Margin
+from curator.cells import LIKELY_HUMAN, Cells, Facts, Margin
 from curator.errors import RecipeError
 from curator.ids import unit_hash
 from curator.rake import Solution, solve
@@ -335,16 +335,15 @@ def _drawn(params: MixtureParams, facts: Facts, cells: Cells, expected: F64) -> 
     whole = np.floor(expected)
     copies = (whole + (dice < expected - whole)).astype(np.int64)
     guarded = np.zeros(len(copies), np.bool_)
-    human = np.where(facts.verified, 0.0, np.where(facts.snapshot, 1.0, 1 - facts.q))
     for margin in facts.margins:
         if margin.dimension in GUARDED:
-            guarded |= _saved(margin.codes, len(margin.names), human, copies + guarded, expected, dice)
+            guarded |= _saved(margin.codes, len(margin.names), facts.human, copies + guarded, expected, dice)
     return copies + guarded, guarded
 
 
 def _saved(group: I64, groups: int, human: F64, copies: I64, expected: F64, dice: F64) -> Bools:
     """One likely human document of every group with `ALIVE` of them and none drawn: the one that was nearest to its draw."""
-    likely = (group >= 0) & (human > 0.5) & (expected > 0)
+    likely = (group >= 0) & (human > 1 - LIKELY_HUMAN) & (expected > 0)
     alive = np.bincount(group[likely], human[likely], groups) >= ALIVE
     empty = alive & (np.bincount(group[group >= 0], copies[group >= 0], groups) == 0)
     rows = np.flatnonzero(likely)
@@ -454,14 +453,13 @@ def _box_rows(facts: Facts, plan: _Plan, copies: I64) -> list[dict[str, Any]]:
     price: dict[tuple[str, int], float] = {}
     for (name, group, side), one in zip(plan.rows.label, plan.solution.price, strict=True):
         price[name, group] = price.get((name, group), 0.0) + (float(one) if side == "high" else -float(one))
-    human = np.where(facts.verified, 0.0, np.where(facts.snapshot, 1.0, 1 - facts.q))
     rows: list[dict[str, Any]] = []
     for column, (margin, asked) in enumerate(zip(facts.margins, plan.boxes, strict=True)):
         counts = {
             "kept": _by(margin.codes, margin.names, np.ones(len(words))),
-            "human": _by(margin.codes, margin.names, human),
+            "human": _by(margin.codes, margin.names, facts.human),
             "drawn": _by(margin.codes, margin.names, (copies > 0).astype(float)),
-            "human_drawn": _by(margin.codes, margin.names, human * (copies > 0)),
+            "human_drawn": _by(margin.codes, margin.names, facts.human * (copies > 0)),
         }
         shares = {
             "share_kept": _parts(_by(margin.codes, margin.names, words), float(words.sum())),

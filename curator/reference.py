@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from curator.cells import Margin
+from curator.cells import LIKELY_HUMAN, Margin
 from curator.curation import Judged
 from curator.shares import dimensions
 
@@ -19,7 +19,6 @@ Bools = npt.NDArray[np.bool_]
 
 MIN_DATED: Final = 300  # dated documents from which they are the reference
 MIN_OF_SOURCE: Final = 100  # dated documents of a source that stand for all of its human text
-LIKELY: Final = 0.5
 LARGEST: Final = 200  # groups of a margin that are told apart; the smaller ones are held together
 _OWN: Final = ("topic", "language")  # what a snapshot or dated text can speak of; sites and years it has its own
 
@@ -56,7 +55,7 @@ def members(judged: Judged, unique: Bools) -> Bools:
     kind = kind_of(judged)
     if kind == "snapshot":
         return readable & judged.reference
-    likely = ~(judged.prob_document >= LIKELY)
+    likely = ~(judged.prob_document >= LIKELY_HUMAN)
     return readable & (likely | judged.trusted if kind == "dated" else likely)
 
 
@@ -66,7 +65,7 @@ def reference(judged: Judged, kept: Bools, q: F64) -> Reference:
     Dated text of a source stands for that source's human text, since one source's says nothing of another; a source with
     less than `MIN_OF_SOURCE` of it stands for itself, each document with its P(human).  q: [docs] P(synthetic), no nan.
     """
-    words = np.maximum(judged.n_words, 1).astype(float)
+    words = judged.words.astype(float)
     human = np.where(kept, words * (1 - q), 0.0)
     kind = kind_of(judged)
     if kind == "snapshot":
@@ -87,7 +86,7 @@ def margins(judged: Judged, kept: Bools, q: F64, held_to: Reference, topics: Top
     A snapshot, or dated text, speaks of topics and languages; sources, domains and years it has its own, so these are held
     to the likely human part of the corpus.
     """
-    words = np.maximum(judged.n_words, 1).astype(float)
+    words = judged.words
     likely = Reference("likely human", np.where(kept & ~judged.reference, words * (1 - q), 0.0))
     if topics is not None:
         yield _margin("topic", list(topics.names), topics.codes, kept, held_to)

@@ -32,7 +32,7 @@ class Request:
     recipe: Recipe
     columns: Columns = dataclasses.field(default_factory=Columns)
     source: str | None = None
-    workers: int | None = None
+    workers: int | None = None  # processes; 0 to work in this one, None for one a core
     against: tuple[Path, ...] = ()  # folders of earlier runs
     reference: tuple[str, ...] = ()  # a snapshot of trusted human text, which joins the corpus
 
@@ -53,7 +53,7 @@ def filter_corpus(request: Request, progress: Progress) -> dict[str, Any]:
         if (manifest := work.manifest()) is not None:
             progress.say(f"{request.out} holds this very run, finished; nothing to do")
             return dict(manifest["summary"])
-        with LocalEngine(_workers(request)) as engine:
+        with _engine(request) as engine:
             ctx = steps.Context(work, engine, progress, request.recipe)
             shards = steps.read(ctx, corpus, readers.shard_rows(corpus.rows))
             steps.measure(ctx, shards)
@@ -76,8 +76,12 @@ def _files(request: Request, progress: Progress, inputs: tuple[str, ...], part: 
     return direct + list(sources.find([str(root)]).sources)
 
 
+def _engine(request: Request) -> LocalEngine | InlineEngine:
+    return InlineEngine() if request.workers == 0 else LocalEngine(_workers(request))
+
+
 def _workers(request: Request) -> int:
-    return request.workers or default_workers()
+    return default_workers() if request.workers is None else max(1, request.workers)
 
 
 def decide(ctx: steps.Context, shards: Sequence[Shard], runs: Sequence[EarlierRun] = ()) -> dict[str, Any]:

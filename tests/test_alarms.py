@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from curator import alarms, prevalence
 from curator.ledger import OUTCOMES
 from curator.recipe import from_dict
 from curator.shares import shipped_anchors
+from tests.judging import judged
 
 RECIPE = from_dict({"stages": {"text_stats": {}}, "mixture": {"max_synthetic": 1.0}})
 
@@ -20,7 +20,8 @@ def raised(outcome: list[str], fired: dict[str, int], flagged: list[bool] | None
     """Alarms of a corpus whose first half is of source a, the rest of source b."""
     n = len(outcome)
     codes = np.array([OUTCOMES.index(o) for o in outcome], np.uint8)
-    judged: Any = SimpleNamespace(
+    known = judged(
+        n,
         readable=codes != 0,
         broken=codes == 0,
         fired=fired,
@@ -28,7 +29,7 @@ def raised(outcome: list[str], fired: dict[str, int], flagged: list[bool] | None
         prob_synthetic=np.zeros(n),
         synthetic=np.zeros(n, bool) if flagged is None else np.array(flagged),
     )
-    return {alarm.kind: alarm.message for alarm in alarms.raised(RECIPE, judged, codes)}
+    return {alarm.kind: alarm.message for alarm in alarms.raised(RECIPE, known, codes)}
 
 
 def test_a_quiet_run_has_no_alarm() -> None:

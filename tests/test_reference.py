@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -13,11 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator import reference, run
+from curator.curation import Judged
 from curator.errors import InputError, RecipeError
 from curator.progress import Silent
 from curator.recipe import from_dict
 from curator.run import Request
 from tests import corpus
+from tests.judging import column
+from tests.judging import judged as documents
 
 RECIPE: dict[str, Any] = {
     "name": "with topics",
@@ -28,16 +30,9 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def judged(n: int, **columns: Any) -> Any:
-    plain = {
-        "readable": np.ones(n, np.bool_),
-        "reference": np.zeros(n, np.bool_),
-        "trusted": np.zeros(n, np.bool_),
-        "prob_document": np.full(n, 0.1),
-        "n_words": np.full(n, 100),
-        "source": pa.chunked_array([pa.array(["a", "b"] * (n // 2)).dictionary_encode()]),
-    }
-    return SimpleNamespace(**plain | columns)
+def judged(n: int, **columns: Any) -> Judged:
+    plain = {"prob_document": np.full(n, 0.1), "n_words": np.full(n, 100), "source": column(n, "a", "b")}
+    return documents(n, **plain | columns)
 
 
 def test_a_snapshot_goes_before_dates_and_dates_before_likelihood() -> None:
@@ -53,7 +48,7 @@ def test_topics_are_learned_from_the_reference_alone() -> None:
     likely = np.where(np.arange(n) % 3 == 0, 0.9, np.where(np.arange(n) % 3 == 1, 0.1, np.nan))
     unique = np.arange(n) != 5
     found = reference.members(judged(n, prob_document=likely), unique)
-    assert not found[likely > 0.5].any() and found[likely < 0.5].sum() == found[likely < 0.5].size - 0
+    assert not found[likely > 0.5].any() and found[likely < 0.5].sum() == found[likely < 0.5].size
     snapshot = np.arange(n) < 50
     np.testing.assert_array_equal(reference.members(judged(n, reference=snapshot), unique), snapshot & unique)
 
@@ -74,6 +69,11 @@ def test_kept_documents_alone_count() -> None:
     kept = np.arange(n) % 4 != 0
     found = reference.reference(judged(n), kept, np.zeros(n))
     assert not found.words[~kept].any() and (found.words[kept] == 100).all()
+
+
+def test_without_counted_words_bytes_stand_for_them() -> None:
+    found = reference.reference(judged(4, n_words=np.zeros(4, np.int64)), np.ones(4, np.bool_), np.zeros(4))
+    assert (found.words == 1_200).all()
 
 
 def test_a_margin_knows_its_share_and_its_error() -> None:

@@ -24,6 +24,7 @@ from curator.shares import SHARES, Scope, anchors_for, anchors_of, dimensions, e
 from curator.shipped import shipped
 from curator.stages.ai_text import AiText, log_odds, probability
 from curator.stages.ngram import CheapOrigin, ai_text_config
+from tests.judging import judged as documents
 
 OLD = ("news_2016_2017:news", "blog_18f:gov_tech_blog", "reuters21578:newswire")
 SHIPPED = shipped("models") / "ai-text"
@@ -35,20 +36,7 @@ def us(*day: int) -> int:
 
 def judged(prob: np.ndarray, **given: Any) -> Judged:
     """What the conductor knows of documents with these probabilities; what is not given is blank."""
-    n = len(prob)
-
-    def words(*values: str | None) -> pa.ChunkedArray:
-        column = itertools.islice(itertools.cycle(values), n)
-        return pa.chunked_array([pa.array(list(column), pa.string()).dictionary_encode()])
-
-    known = {
-        "source": words("s"), "host": words(None), "language": words("en"), "declared_origin": words(None),
-        "date_us": np.full(n, np.iinfo(np.int64).min), "prob_synthetic": prob, "synthetic": prob > 0.9,
-        "readable": np.ones(n, bool), "faultless": np.ones(n, bool), "trusted": np.zeros(n, bool),
-        "reference": np.zeros(n, bool),
-        "n_words": np.full(n, 200), "text_bytes": np.full(n, 1_200), "ids": np.zeros((n, 2), np.uint64), "rules": (),
-    }  # fmt: skip
-    return Judged(**{f.name: (known | given).get(f.name) for f in dataclasses.fields(Judged)})
+    return documents(len(prob), **{"prob_synthetic": prob, "synthetic": prob > 0.9} | given)
 
 
 def labelled() -> pa.Table:

@@ -10,6 +10,16 @@ from curator.engine.base import Task
 class InlineEngine:
     """The smallest engine there can be; it leaves the same bytes as any other."""
 
+    def __enter__(self) -> InlineEngine:
+        """Nothing to start."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing to end."""
+
+    def release(self) -> None:
+        """Nothing to let go: what a stage holds, this process holds."""
+
     def map(self, tasks: Sequence[Task], ended: Callable[[Task], None]) -> None:
         """Run the tasks in order."""
         for task in tasks:
