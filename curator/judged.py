@@ -12,15 +12,13 @@ import pyarrow as pa
 
 from curator.decide import parse_rules, sealed
 from curator.errors import InputError
-from curator.ids import doc_id
 from curator.readers.fields import instant
-from curator.recipe import Recipe, decidable, from_dict, load, with_encoder
+from curator.recipe import Recipe, changed, decidable, load, with_encoder
 from curator.schema import DOCUMENTS, is_scalar
-from curator.score import BATCH, Scorer
+from curator.score import BATCH, Scorer, said, scored_id
 from curator.unstored import Document
 from curator.workspace import Workspace
 
-OUT: Final = ("prob_synthetic", "synthetic", "quality", "language")  # what `curator score` says of a text
 DOCUMENT: Final = ("doc_id", "text", "source", "record_id", "url", "date", "declared_language", "declared_origin")
 _PART: Final = {"declared_language": "language", "declared_origin": "origin", "record_id": "id"}
 
@@ -46,31 +44,21 @@ class Judged(Scorer):
 
     def judge(self, documents: list[Document]) -> Iterator[bytes]:
         """For each document what `curator score` says of it, what the rules do, and its signals, as JSON."""
-        batch = self._measured(documents)
+        batch = self.with_signals(pa.RecordBatch.from_pydict({name: _column(name, documents) for name in DOCUMENT}))
         fired = self._fired(batch)
         whole = batch.select(self._signals).to_pylist()
         for i, (document, signals) in enumerate(zip(documents, whole, strict=True)):
-            reasons = [rule.reason for rule, of in zip(self._decidable, fired, strict=True) if of[i]]
-            decided = {rule.reason for rule, of in zip(self._decidable, fired, strict=True) if of[i] is not None}
-            undecided = [rule.reason for rule in self._rules if rule.reason not in decided]
-            keep = False if reasons else None if undecided else True
-            said = self._said(document, signals)
-            said |= {"keep": keep, "reasons": reasons, "undecided": undecided, "signals": signals}
-            yield msgspec.json.encode(said, enc_hook=str)
+            answers = {rule.reason: of[i] for rule, of in zip(self._decidable, fired, strict=True)}
+            yield msgspec.json.encode(
+                said(document, signals) | self._verdict(answers) | {"signals": signals}, enc_hook=str
+            )
 
-    def _said(self, document: Document, signals: dict[str, Any]) -> dict[str, Any]:
-        """What `curator score` says of it."""
-        said = {"id": document.id, **{name: signals.get(name) for name in OUT}}
-        reason = document.fault or signals.get("ai_abstain")
-        return said if reason is None else {**said, "reason": reason}
-
-    def _measured(self, documents: list[Document]) -> pa.RecordBatch:
-        batch = pa.RecordBatch.from_pydict({name: _document_column(name, documents) for name in DOCUMENT})
-        for stage, measure in self._stages:
-            added = measure(batch.select(stage.needs.names))
-            names = [*batch.schema.names, *added.schema.names]
-            batch = pa.RecordBatch.from_arrays([*batch.columns, *added.columns], names=names)
-        return batch
+    def _verdict(self, answers: dict[str, bool | None]) -> dict[str, Any]:
+        """What the rules make of a document.  answers: of those that a document alone can decide."""
+        reasons = [reason for reason, fired in answers.items() if fired]
+        undecided = [rule.reason for rule in self._rules if answers.get(rule.reason) is None]
+        keep = False if reasons else None if undecided else True
+        return {"keep": keep, "reasons": reasons, "undecided": undecided}
 
     def _fired(self, batch: pa.RecordBatch) -> list[list[bool | None]]:
         """For each rule that can be decided, whether it fired for each document; None where it came to NULL."""
@@ -84,10 +72,10 @@ class Judged(Scorer):
         return [column.to_pylist() for column in found.columns]
 
 
-def _document_column(name: str, documents: list[Document]) -> pa.Array:
+def _column(name: str, documents: list[Document]) -> pa.Array:
     """A column of `DOCUMENTS` as these have it; null where they say nothing."""
     if name == "doc_id":
-        values: list[Any] = [doc_id("score", json.dumps(d.id, default=str)) for d in documents]
+        values: list[Any] = [scored_id(d.id) for d in documents]
     elif name == "date":
         values = [None if d.date is None else instant(d.date) for d in documents]
     elif name == "text":
@@ -108,10 +96,4 @@ def recipe_of(root: Path, name: str | None) -> Recipe:
     held = (Workspace(root).identity() or {}).get("recipe")
     if not isinstance(held, dict):
         raise InputError(f"{root}/run.json names no recipe; name one with --recipe")
-    return from_dict(_without_none(held))
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
-    return value
+    return changed(held, ())

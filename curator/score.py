@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,10 +19,12 @@ from curator.readers.parquet import as_utf8, schema_of
 from curator.recipe import Recipe
 from curator.schema import UUID
 from curator.stages import Measure, Stage
+from curator.unstored import Document, is_utf8
 
 BATCH: Final = 256
 SKIPPED: Final = ("exact", "minhash", "paragraphs", "boilerplate")  # they compare documents with one another
-_OUT: Final = ("prob_synthetic", "synthetic", "quality", "language")
+OUT: Final = ("prob_synthetic", "synthetic", "quality", "language")  # what is said of every text
+_WHY: Final = "ai_abstain"  # why the detector said nothing
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,10 @@ def json_lines(stream: Iterable[bytes]) -> Iterator[Line]:
             yield Line(None, None, f"line {number} is not an object")
         elif not isinstance(value.get("text"), str):
             yield Line(value.get("id"), None, f"line {number} has no string in 'text'")
+        elif not is_utf8(value["text"]):
+            yield Line(value.get("id"), None, "not_utf8")
         else:
-            yield Line(value.get("id"), *_utf8(value["text"]))
-
-
-def _utf8(text: str) -> tuple[str | None, str | None]:
-    """JSON can escape half a surrogate pair, which no UTF-8 text can hold."""
-    try:
-        text.encode()
-        return text, None
-    except UnicodeEncodeError:
-        return None, "not_utf8"
+            yield Line(value.get("id"), value["text"])
 
 
 def parquet_lines(path: Path, named: Columns) -> Iterator[Line]:
@@ -88,36 +83,43 @@ def open_lines(source: str, stdin: Iterable[bytes], named: Columns) -> Iterator[
             yield from json_lines(file)
 
 
+def said(asked: Line | Document, signals: Mapping[str, Any]) -> dict[str, Any]:
+    """Its id, the signals of `OUT`, and a reason where the text is none or the detector abstained."""
+    found = {"id": asked.id, **{name: signals.get(name) for name in OUT}}
+    reason = asked.fault or signals.get(_WHY)
+    return found if reason is None else {**found, "reason": reason}
+
+
+def scored_id(name: Any) -> bytes:
+    """The id of a text that no source holds, from whatever its sender calls it."""
+    return doc_id("score", json.dumps(name, default=str))
+
+
 class Scorer:
-    """The stages of a recipe, opened once, applied to lines."""
+    """The stages of a recipe, opened once, applied to texts that no run holds."""
 
     def __init__(self, recipe: Recipe) -> None:
         """Load every model the recipe's measures need."""
         self._stages: list[tuple[Stage, Measure]] = [(s, s.open()) for s in recipe.stages if s.name not in SKIPPED]
 
     def score(self, lines: Iterable[Line]) -> Iterator[dict[str, Any]]:
-        """Yield for each line its id, signals, and a reason wherever one is null; in order."""
+        """Yield for each line its id, signals, and a reason where it has none; in order."""
         stream = iter(lines)
-        while batch := list(islice(stream, BATCH)):
-            yield from self._batch(batch)
-
-    def _batch(self, lines: list[Line]) -> Iterator[dict[str, Any]]:
-        measured = self.measure(lines).to_pylist()
-        for line, row in zip(lines, measured, strict=True):
-            out: dict[str, Any] = {"id": line.id, **{name: row.get(name) for name in _OUT}}
-            reason = line.fault or row.get("ai_abstain")
-            if reason is not None:
-                out["reason"] = reason
-            yield out
+        while some := list(islice(stream, BATCH)):
+            measured = self.measure(some)
+            told = measured.select([name for name in (*OUT, _WHY) if name in measured.schema.names])
+            yield from map(said, some, told.to_pylist())
 
     def measure(self, lines: list[Line]) -> pa.RecordBatch:
-        """Every signal of every line."""
-        ids = [doc_id("score", json.dumps(line.id, default=str)) for line in lines]
-        columns = {"doc_id": pa.array(ids, UUID), "text": pa.array([line.text for line in lines], pa.large_string())}
-        batch = pa.RecordBatch.from_pydict(columns)
+        """Id, text and every signal of every line."""
+        ids = pa.array([scored_id(line.id) for line in lines], UUID)
+        texts = pa.array([line.text for line in lines], pa.large_string())
+        return self.with_signals(pa.RecordBatch.from_pydict({"doc_id": ids, "text": texts}))
+
+    def with_signals(self, documents: pa.RecordBatch) -> pa.RecordBatch:
+        """Documents with every signal as a further column.  documents: doc_id, text and what else the stages read."""
         for stage, measure in self._stages:
-            added = measure(batch.select(stage.needs.names))
-            batch = pa.RecordBatch.from_arrays(
-                [*batch.columns, *added.columns], names=[*batch.schema.names, *added.schema.names]
-            )
-        return batch
+            added = measure(documents.select(stage.needs.names))
+            names = [*documents.schema.names, *added.schema.names]
+            documents = pa.RecordBatch.from_arrays([*documents.columns, *added.columns], names=names)
+        return documents
