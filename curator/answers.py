@@ -26,8 +26,8 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from curator.audit import ask, open_audit
-from curator.errors import CuratorError, InputError
+from curator.audit import ask, first_line, open_audit
+from curator.errors import CuratorError
 from curator.schema import TIMESTAMP
 
 Answerer = Callable[[bytes], bytes]
@@ -54,14 +54,9 @@ class Limits(msgspec.Struct, frozen=True):
     memory_mb: int = 512
     threads: int = 1
 
-
-def is_utf8(text: str) -> bool:
-    """Whether it can be written in UTF-8: JSON can escape half a surrogate pair, which no text can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    def settings(self) -> dict[str, str | int]:
+        """As DuckDB knows them; nothing is written anywhere."""
+        return {"memory_limit": f"{self.memory_mb}MB", "threads": self.threads, "temp_directory": ""}
 
 
 class WrongQuestion(Exception):
@@ -88,7 +83,7 @@ class Questions:
         """Nothing is opened until somebody asks."""
         self._root, self._limits = root, limits
         self._version: Version | None = None
-        self._open: list[duckdb.DuckDBPyConnection] = []
+        self._open: duckdb.DuckDBPyConnection | None = None
 
     def __call__(self, question: bytes) -> bytes:
         """A query in UTF-8; its answer as JSON.
@@ -118,23 +113,22 @@ class Questions:
         if isinstance(error, MemoryError) or "Out of Memory" in str(error):
             return f"the query needs more than {self._limits.memory_mb:,} MB; ask for less, or serve with more --memory"
         if isinstance(error, duckdb.Error):
-            return f"query failed: {_first_line(error)}"
-        return f"the answer cannot be sent ({_first_line(error)}); cast such columns to varchar"
+            return f"query failed: {first_line(error)}"
+        return f"the answer cannot be sent ({first_line(error)}); cast such columns to varchar"
 
     def _current(self) -> duckdb.DuckDBPyConnection:
         """A connection to the account that lies there now; DuckDB keeps a file that was replaced while one is open."""
         now = version(self._root)
-        if now is None or now != self._version or not self._open:
+        if self._open is None or now is None or now != self._version:
             self.close()
-            root = self._root.resolve()
-            self._open = [_limited(root, self._limits), open_audit(root)]
-            self._version = now
-        return self._open[-1]
+            self._open, self._version = open_audit(self._root.resolve(), self._limits.settings()), now
+        return self._open
 
     def close(self) -> None:
         """Let go of the account."""
-        while self._open:
-            self._open.pop().close()
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def _answer(self, con: duckdb.DuckDBPyConnection, sql: str) -> bytes:
         found = ask(con, sql).limit(self._limits.rows + 1)
@@ -145,25 +139,6 @@ class Questions:
             self.close()
         head = msgspec.json.encode({"columns": columns, "count": len(rows), "cut": cut})
         return head[:-1] + b',"rows":[' + b",\n".join(rows) + b"]}"
-
-
-def _limited(root: Path, limits: Limits) -> duckdb.DuckDBPyConnection:
-    """Open the account as `open_audit` will, and set what that locks; both share one database while this is open."""
-    path = root / "audit.duckdb"
-    if not path.is_file():
-        raise InputError(f"{root} has no audit.duckdb")
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoload_known_extensions": False,
-        "autoinstall_known_extensions": False,
-    }
-    try:
-        con = duckdb.connect(str(path), read_only=True, config=config)
-        con.execute(f"set memory_limit = '{limits.memory_mb}MB'")
-        con.execute(f"set threads = {limits.threads}")
-        con.execute("set temp_directory = ''")  # nothing is written anywhere
-    except duckdb.Error as error:
-        raise InputError(f"{path} cannot be opened: {_first_line(error)}") from error
-    return con
 
 
 def _rows(reader: pa.RecordBatchReader, limits: Limits) -> tuple[list[bytes], str | None]:
@@ -191,11 +166,6 @@ def _column(column: pa.Array) -> list[Any]:
     return values
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 # --- the process ----------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +191,7 @@ def _answered(answerer: Answerer, question: bytes) -> bytes:
     except WrongQuestion as error:
         return Kind.WRONG.encode() + str(error).encode(errors="replace")
     except CuratorError as error:
-        return Kind.FAILED.encode() + _first_line(error).encode(errors="replace")
+        return Kind.FAILED.encode() + first_line(error).encode(errors="replace")
 
 
 @contextmanager

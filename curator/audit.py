@@ -148,10 +148,11 @@ def columns(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str, st
     return found
 
 
-def open_audit(root: Path) -> duckdb.DuckDBPyConnection:
+def open_audit(root: Path, settings: Mapping[str, str | int] | None = None) -> duckdb.DuckDBPyConnection:
     """Open the account for reading, locked down: no writes, no files but the run's own, no network, no settings.
 
     Beside the account's tables, `mixture` and `texts` show the run's files of those names while they lie there.
+    settings: of DuckDB, set before they are locked; a process that has the account open already keeps those it has.
 
     Raises `InputError` when there is no account to open.
     """
@@ -164,26 +165,40 @@ def open_audit(root: Path) -> duckdb.DuckDBPyConnection:
             read_only=True,
             config={"autoload_known_extensions": False, "autoinstall_known_extensions": False},
         )
-        _beside(con, root.resolve())
+        con.execute(f"set variable run = {_literal(str(root.resolve()))}")
+        _lock(con, root.resolve(), settings or {})
+        _show_texts(con, root.resolve())
     except duckdb.Error as error:
-        raise InputError(f"{path} cannot be opened: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} cannot be opened: {first_line(error)}") from error
     return con
 
 
-def _beside(con: duckdb.DuckDBPyConnection, root: Path) -> None:
-    """Show the run's own Parquet files that hold texts as views of the connection, and let it reach no others."""
-    con.execute(f"set variable run = {_literal(str(root))}")
-    if con.execute("select current_setting('lock_configuration')").fetchall() == [(False,)]:
-        con.execute("set timezone = 'UTC'")
-        con.execute(f"set allowed_directories = [{', '.join(_literal(f'{root / name}/') for name in BESIDE)}]")
-        con.execute("set enable_external_access = false")
-        con.execute("set lock_configuration = true")  # for all connections of this process to this file
+def _lock(con: duckdb.DuckDBPyConnection, root: Path, settings: Mapping[str, str | int]) -> None:
+    """Let the connection reach no files but the run's Parquet; for all connections of this process to this account."""
+    if con.execute("select current_setting('lock_configuration')").fetchall() == [(True,)]:
+        return
+    for name, value in settings.items():
+        con.execute(f"set {name} = {_literal(str(value))}")
+    con.execute("set timezone = 'UTC'")
+    con.execute(f"set allowed_directories = [{', '.join(_literal(f'{root / name}/') for name in BESIDE)}]")
+    con.execute("set enable_external_access = false")
+    con.execute("set lock_configuration = true")
+
+
+def _show_texts(con: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Show the run's own Parquet files that hold texts as views of the connection."""
     for folder, view in BESIDE.items():
         if view is not None and any((root / folder).glob("*.parquet")):
             name, ids, comment = view
             files = f"read_parquet({_literal(f'{root / folder}/*.parquet')})"
             con.execute(f"create temp view {name} as select * replace ({ids}) from {files}")
             con.execute(f"comment on view {name} is {_literal(comment)}")
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line; the name of the error where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def ask(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
@@ -231,4 +246,6 @@ def content_of(root: Path) -> str:
         try:
             return content_hash(con)
         except duckdb.Error as error:
-            raise AccountError(f"{root}/audit.duckdb is damaged: {str(error).splitlines()[0]}") from error
+            raise AccountError(
+                f"{root}/audit.duckdb is damaged: {first_line(error)}; `curator verify {root}` says what is wrong"
+            ) from error

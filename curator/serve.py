@@ -41,10 +41,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from curator.answers import GRACE_S, Kind, Limits, Version, framed, is_utf8, version
+from curator.answers import GRACE_S, Kind, Limits, Version, framed, version
 from curator.errors import InputError
 from curator.report.live import live
-from curator.unstored import Document
+from curator.unstored import Document, is_utf8
 
 T = TypeVar("T")
 
