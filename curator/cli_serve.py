@@ -57,6 +57,8 @@ def serve_command(
 
         from curator import serve
         from curator.answers import Limits
+        from curator.serving.access import door_of
+        from curator.serving.bounds import Bounds
     except ImportError as error:
         raise InputError(f"{error.name} is missing; pip install 'corpus-curator[serve]'") from error
     del uvicorn  # `serve.run` needs it, better missed now than once everything is loaded
@@ -65,9 +67,9 @@ def serve_command(
         from curator.recipe import load
 
         load(recipe)
-    bounds = serve.Bounds(sql=Limits(seconds=seconds, rows=rows, memory_mb=memory))
+    bounds = Bounds(sql=Limits(seconds=seconds, rows=rows, memory_mb=memory))
     bound = serve.listen(host, port)
-    door = serve.door_of(host, bound, token)
+    door = door_of(host, bound, token)
     application = serve.app(out, door, recipe=recipe, score=score, bounds=bounds)
     click.echo(f"{address(host, bound.getsockname()[1], door.token)} (Ctrl+C ends it)")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once all is closed

@@ -30,10 +30,12 @@ from curator.errors import InputError
 from curator.judged import Judged, recipe_of
 from curator.recipe import from_dict
 from curator.report.live import live
+from curator.serving.access import Door, door_of
+from curator.serving.bounds import Bounds
 from curator.unstored import Document
 from tests.test_report import HOSTILE, Page, hostile  # noqa: F401 - a fixture
 
-BOUNDS = serve.Bounds(sql=Limits(seconds=5, rows=1_000, answer_bytes=200_000), sql_at_once=1, sql_waiting=1)
+BOUNDS = Bounds(sql=Limits(seconds=5, rows=1_000, answer_bytes=200_000), sql_at_once=1, sql_waiting=1)
 RULES = {"too_short": "n_words < 30", "spam": "url like '%spam%'", "fails": "url::integer > 2"}
 PLAIN = {"name": "plain", "stages": {"exact": {}, "text_stats": {}}, "rules": RULES, "mixture": {"max_synthetic": 1.0}}
 
@@ -213,7 +215,7 @@ def test_bodies_that_are_refused(client: TestClient, body: bytes, status: int, s
 
 
 def test_when_memory_is_promised_it_says_when_to_come_again(out: Path) -> None:
-    bounds = serve.Bounds(held_bytes=10)
+    bounds = Bounds(held_bytes=10)
     with TestClient(serve.app(out, bounds=bounds, score=True), base_url="http://localhost") as client:
         reply = client.post("/score", json={"texts": ["more than ten bytes"]})
         assert "waiting" in error(reply, 503) and reply.headers["retry-after"] == "2"
@@ -275,7 +277,7 @@ def test_what_is_not_there_is_said_as_json(client: TestClient) -> None:
 
 
 def test_a_token_opens_the_door_and_nothing_else_does(out: Path) -> None:
-    door = serve.Door(frozenset({"curator.example"}), any_address=True, token="secret")
+    door = Door(frozenset({"curator.example"}), any_address=True, token="secret")
     client = TestClient(serve.app(out, door, score=False), base_url="http://curator.example")
     assert client.get("/health").json() == {"status": "ok", "score": "off"}
     assert client.get("/health", headers={"host": "192.0.2.7"}).status_code == 200
@@ -297,11 +299,11 @@ def test_a_token_opens_the_door_and_nothing_else_does(out: Path) -> None:
 
 def test_beyond_loopback_there_is_always_a_token() -> None:
     with serve.listen("127.0.0.1", 0) as bound:
-        assert serve.door_of("127.0.0.1", bound, None).token is None
+        assert door_of("127.0.0.1", bound, None).token is None
         with pytest.raises(InputError, match="cannot listen"):
             serve.listen("127.0.0.1", bound.getsockname()[1])
     with serve.listen("0.0.0.0", 0) as bound:
-        door = serve.door_of("0.0.0.0", bound, None)
+        door = door_of("0.0.0.0", bound, None)
         assert door.token is not None and len(door.token) > 40 and door.any_address
     assert (
         address("0.0.0.0", 80, "t") == "http://localhost:80/?token=t" and address("::1", 80, None) == "http://[::1]:80/"
