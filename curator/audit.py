@@ -247,5 +247,6 @@ def content_of(root: Path) -> str:
             return content_hash(con)
         except duckdb.Error as error:
             raise AccountError(
-                f"{root}/audit.duckdb is damaged: {first_line(error)}; `curator verify {root}` says what is wrong"
+                f"{root}/audit.duckdb is damaged: {first_line(error)}; remove {root}/manifest.json and run the same "
+                "`curator filter` again, which writes another"
             ) from error
