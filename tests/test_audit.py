@@ -155,6 +155,16 @@ def test_the_account_opened_twice_shows_its_texts_twice(finished_run: Finished) 
             assert len(ask(one_, query).fetchall()) == len(ask(two, query).fetchall()) > 20
 
 
+def test_settings_are_those_of_the_first_who_opened_it_and_stay(finished_run: Finished) -> None:
+    held = "select current_setting('threads'), current_setting('temp_directory')"
+    with open_audit(finished_run.out, {"threads": 1, "temp_directory": ""}) as first:
+        assert one(first, held) == (1, "")
+        with open_audit(finished_run.out, {"threads": 2}) as second:
+            assert one(second, held) == (1, "")
+            with pytest.raises(duckdb.InvalidInputException, match="locked"):
+                second.execute("set threads = 2")
+
+
 @pytest.fixture(scope="module")
 def as_view(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same account with the per-document part as a view over the ledger, as beyond `TABLE_ROWS`."""
