@@ -46,7 +46,8 @@ def prove_command(out: Path, heldout: Path | None, model: str, seeds: int, words
     click.echo(
         f"\n{made.verdict}\n"
         f"rare words: in 1 to {rare['in_documents_at_most']} of {rare['of_documents']:,} documents, "
-        f"{rare['held_out_words']:,} of them held out; ±: standard deviation over {seeds} seeds"
+        f"{rare['held_out_words']:,} of them held out"
+        + ("" if seeds == 1 else f"; ±: standard deviation over {seeds} seeds")
     )
     for note in made.notes:
         click.echo(note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -52,16 +53,12 @@ def serve_command(
       curator serve out --host 0.0.0.0 --port 8080 --recipe strict
       curl -H 'Content-Type: application/json' -d '{"texts": ["…"]}' http://127.0.0.1:8000/score
     """
-    try:
-        import uvicorn
+    _need_server()
+    from curator import serve
+    from curator.answers import Limits
+    from curator.serving.access import door_of
+    from curator.serving.bounds import Bounds
 
-        from curator import serve
-        from curator.answers import Limits
-        from curator.serving.access import door_of
-        from curator.serving.bounds import Bounds
-    except ImportError as error:
-        raise InputError(f"{error.name} is missing; pip install 'corpus-curator[serve]'") from error
-    del uvicorn  # `serve.run` needs it, better missed now than once everything is loaded
     finished(out)
     if score and recipe is not None:
         from curator.recipe import load
@@ -75,6 +72,13 @@ def serve_command(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again once all is closed
     with suppress(KeyboardInterrupt):
         serve.run(application, bound)
+
+
+def _need_server() -> None:
+    """Refuse to start without the packages that serve: better now than once every model is loaded."""
+    for name in ("starlette", "uvicorn"):
+        if find_spec(name) is None:
+            raise InputError(f"{name} is missing; pip install 'corpus-curator[serve]'")
 
 
 def address(host: str, port: int, token: str | None) -> str:

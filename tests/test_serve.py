@@ -404,6 +404,13 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     assert isinstance(done.exception, InputError) and "not a folder" in str(done.exception)
 
 
+def test_without_the_extra_it_says_what_to_install(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [])
+    monkeypatch.delitem(sys.modules, "uvicorn", raising=False)
+    done = CliRunner().invoke(serve_command, [str(out)])
+    assert str(done.exception) == "uvicorn is missing; pip install 'corpus-curator[serve]'"
+
+
 def test_frames_are_read_whole() -> None:
     assert framed(b"abc") == b"\0\0\0\0\0\0\0\3abc"
 
