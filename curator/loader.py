@@ -17,14 +17,14 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from curator.errors import InputError
 from curator.loading.files import Mixture
+from curator.loading.gather import I64, gathered, one_batch
 from curator.loading.order import TURNS, Plan, fitting, interleaved, permutation, planned
 from curator.loading.samples import STANDARD, Sample, samples_of
 from curator.loading.torch_view import torch_view, torch_worker
@@ -32,11 +32,20 @@ from curator.loading.weights import Weights
 
 __all__ = ["STANDARD", "CuratedDataset", "Sample"]
 
-I64 = npt.NDArray[np.int64]
 
 _CHUNK: Final = 512  # samples turned into Python objects at once
 _BLOCK: Final = 2048  # rows gathered from the lanes at once, at least
-_STATE_FORMAT: Final = 3  # raise it when the order changes: an old state must not resume in a new order
+_STATE_FORMAT: Final = 4  # raise it when the order changes: an old state must not resume in a new order
+
+
+class Window(NamedTuple):
+    """Row groups that lie in memory to be mixed."""
+
+    tables: list[pa.Table]
+    rows: int  # of all
+
+
+Part = tuple[Window, I64]  # and which of its rows, in which order
 
 
 class CuratedDataset:
@@ -196,7 +205,7 @@ class CuratedDataset:
             position += stride * block.num_rows
             if turn == self._turn:
                 self._position = min(position, plan.total)
-            yield _one_batch(block)
+            yield one_batch(block)
         self._finish(turn, plan)
 
     def _finish(self, turn: int, plan: Plan) -> None:
@@ -207,7 +216,7 @@ class CuratedDataset:
         """Yield our samples from a position on in tables of exactly `size` rows; the last may be shorter."""
         rest: list[pa.Table] = []
         held = 0
-        for block in self._rounds(plan, position):
+        for block in self._side_by_side(plan, position, size):
             start = 0
             while held + block.num_rows - start >= size:
                 part = block.slice(start, size - held)
@@ -219,39 +228,37 @@ class CuratedDataset:
         if rest:
             yield pa.concat_tables(rest)
 
-    def _rounds(self, plan: Plan, position: int) -> Iterator[pa.Table]:
+    def _side_by_side(self, plan: Plan, position: int, size: int) -> Iterator[pa.Table]:
         """Yield our samples from a position on, in their order, some rounds through our lanes at once."""
         stride, shard = self.share()
         first = position + (shard - position) % stride
         ours = self.lanes // math.gcd(stride, self.lanes)
         step = ours * stride // self.lanes  # of the samples of one lane, every how many is ours
         lanes = [
-            _Lane(self._pieces(plan, at % self.lanes, at // self.lanes, step))
+            _Lane(self._pieces(plan, at % self.lanes, at // self.lanes, step), ours == 1 and self.shuffle)
             for at in range(first, first + stride * ours, stride)
         ]
-        rounds = max(_BLOCK // ours, 64)
+        rounds = _rounds(ours, size)
         while True:
             taken = [lane.take(rounds) for lane in lanes]
             counts = [sum(len(rows) for _, rows in parts) for parts in taken]
             if not any(counts):
                 return
-            yield self._gathered([part for parts in taken for part in parts], counts)
-
-    def _gathered(self, parts: Sequence[tuple[pa.Table, I64]], counts: Sequence[int]) -> pa.Table:
-        """Rows of tables in one table of the dataset's own columns, lanes taking turns."""
-        picked = [_picked(table, rows) for table, rows in parts]
-        if len(picked) == 1:
-            return picked[0]
-        found = pa.concat_tables(picked)
-        return found.take(pa.array(interleaved(counts))) if len(counts) > 1 else found
+            parts = [part for parts in taken for part in parts]
+            begin = np.cumsum([0, *(window.rows for window, _ in parts)])
+            places = np.concatenate([rows + before for (_, rows), before in zip(parts, begin[:-1], strict=True)])
+            tables = [table for window, _ in parts for table in window.tables]
+            yield gathered(tables, places[interleaved(counts)] if ours > 1 else places)
 
     def _own(self, table: pa.Table) -> pa.Table:
         """A table of the dataset's own columns; null where its files lack one."""
+        if table.schema.equals(self._schema):
+            return table.replace_schema_metadata(None)
         if not all(f.name in table.column_names and table.schema.field(f.name).type == f.type for f in self._schema):
             table = pa.concat_tables([self._schema.empty_table(), table], promote_options="default").combine_chunks()
         return pa.Table.from_arrays([table[name] for name in self._schema.names], schema=self._schema)
 
-    def _pieces(self, plan: Plan, lane: int, first: int, step: int) -> Iterator[tuple[pa.Table, I64]]:
+    def _pieces(self, plan: Plan, lane: int, first: int, step: int) -> Iterator[Part]:
         """Yield a lane's windows with the rows wanted of each: every step-th sample of the lane from the first on."""
         short, longer = divmod(plan.total, self.lanes)
         at = lane * short + min(lane, longer)
@@ -259,11 +266,11 @@ class CuratedDataset:
         at += first
         while at < end:
             window = int(np.searchsorted(plan.ends, at, side="right"))
-            table, order = self._window(plan, window)
+            read, order = self._window(plan, window)
             begin = int(plan.ends[window - 1]) if window else 0
             picked = order[at - begin : end - begin : step]
             at += len(picked) * step
-            yield table, picked
+            yield read, picked
 
     def share(self) -> tuple[int, int]:
         """Every how many samples of the epoch one is ours, and which: ranks first, within a rank its torch workers."""
@@ -278,21 +285,22 @@ class CuratedDataset:
         one.rank, one.world = self.rank + self.world * number, self.world * of
         return one
 
-    def _window(self, plan: Plan, window: int) -> tuple[pa.Table, I64]:
-        """Read a window's row groups; returns the table and its rows in the order of the epoch, copies repeated."""
+    def _window(self, plan: Plan, window: int) -> Part:
+        """Read a window's row groups; returns them and their rows in the order of the epoch, copies repeated."""
         tables, rows, before = [], [], 0
-        for visit in plan.windows[window]:
-            group, turn = int(plan.group[visit]), int(plan.turn[visit])
-            tables.append(self._mixture.read(group, self.columns))
-            rows.append(before + self._weights.rows(tables[-1], plan.epoch, group, turn, int(plan.turns[group])))
-            before += tables[-1].num_rows
-        table = self._own(pa.concat_tables(tables, promote_options="default"))
+        for visits in self._mixture.runs(plan.group, plan.windows[window]):
+            tables.append(self._own(self._mixture.read(int(plan.group[visits[0]]), self.columns, len(visits))))
+            start = 0
+            for visit in visits:
+                group, turn = int(plan.group[visit]), int(plan.turn[visit])
+                part = tables[-1].slice(start, int(self._mixture.groups.rows[group]))
+                rows.append(before + start + self._weights.rows(part, plan.epoch, group, turn, int(plan.turns[group])))
+                start += part.num_rows
+            before += start
         picked = np.concatenate(rows)
         if self.shuffle:
             picked = picked[permutation(len(picked), self.seed, f"loader:rows:{plan.epoch}:{window}")]
-        if self.shuffle or not _consecutive(picked):
-            table = table.combine_chunks()  # taking rows of a table in pieces would lay it together each time
-        return table, picked
+        return Window(tables, before), picked
 
     def _plan(self, epoch: int | None = None) -> Plan:
         wanted = self._epoch if epoch is None else epoch
@@ -315,25 +323,37 @@ class CuratedDataset:
 class _Lane:
     """Rows of a lane, taken any number at a time."""
 
-    def __init__(self, pieces: Iterator[tuple[pa.Table, I64]]) -> None:
-        self._pieces = pieces
-        self._table: pa.Table | None = None
+    def __init__(self, pieces: Iterator[Part], alone: bool) -> None:
+        self._pieces, self._alone = pieces, alone
+        self._window: Window | None = None
         self._rows: I64 = np.zeros(0, np.int64)
 
-    def take(self, n: int) -> list[tuple[pa.Table, I64]]:
-        """The next n rows: tables, and which rows of each; fewer at the lane's end."""
+    def take(self, n: int) -> list[Part]:
+        """The next n rows: windows, and which rows of each; fewer at the lane's end."""
         taken = []
         while n:
             if not len(self._rows):
-                self._table = None  # let go of the old window before the next is read
-                self._table, self._rows = next(self._pieces, (None, self._rows))
-            if self._table is None:
+                self._window = None  # let go of the old window before the next is read
+                self._window, self._rows = next(self._pieces, (None, self._rows))
+                if (
+                    self._alone and self._window is not None
+                ):  # rows of one window only: Arrow picks them fastest in one piece
+                    whole = pa.concat_tables(self._window.tables).combine_chunks()
+                    self._window = Window([whole], whole.num_rows)
+            if self._window is None:
                 break
             now, self._rows = self._rows[:n], self._rows[n:]
             if len(now):
-                taken.append((self._table, now))
+                taken.append((self._window, now))
             n -= len(now)
         return taken
+
+
+def _rounds(lanes: int, size: int) -> int:
+    """How often to go through the lanes at once: some thousand rows, and where it can be whole batches, not to copy."""
+    least = max(_BLOCK // lanes, 64)
+    whole = math.lcm(lanes, size) // lanes
+    return -(-least // whole) * whole if whole <= 2 * least else least
 
 
 def _wanted(columns: Sequence[str] | None, available: Sequence[str], out: Path) -> tuple[str, ...]:
@@ -350,18 +370,3 @@ def _counting(name: str, value: Any, least: int = 0) -> int:
     if not isinstance(value, int) or value < least:
         raise InputError(f"{name} is {value!r}; it must be a whole number from {least}")
     return value
-
-
-def _consecutive(rows: I64) -> bool:
-    """Whether rows lie one after the other, so that a slice gives them without copying."""
-    return not len(rows) or bool(rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all())
-
-
-def _picked(table: pa.Table, rows: I64) -> pa.Table:
-    return table.slice(int(rows[0]), len(rows)) if _consecutive(rows) else table.take(pa.array(rows))
-
-
-def _one_batch(table: pa.Table) -> pa.RecordBatch:
-    """A table as one batch; a column that is in one piece already is not copied."""
-    arrays = [column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in table.columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=table.schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,7 @@ from curator.errors import InputError
 
 I64 = npt.NDArray[np.int64]
 
-_FOOTERS: Final = 256  # files whose footers are kept in memory
+_OPEN: Final = 128  # files that a thread keeps open, and their footers in memory
 
 
 class Groups(NamedTuple):
@@ -44,31 +45,44 @@ class Mixture:
         self.files_hash = ids.fingerprint(entries)
         self._paths = _present(out, entries)
         self.groups, self.schema = _groups(self._paths)
-        self._footers: dict[int, pq.FileMetaData] = {}
+        self._own = threading.local()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a worker process is given: footers are read again there."""
-        return self.__dict__ | {"_footers": {}}
+        """What a worker process is given: files are opened again there."""
+        return {name: value for name, value in self.__dict__.items() if name != "_own"}
 
-    def read(self, group: int, columns: Sequence[str]) -> pa.Table:
-        """Read a row group, one chunk a column; columns that its file lacks are left out.
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Begin with no file open."""
+        self.__dict__.update(state)
+        self._own = threading.local()
 
-        One thread, and no read ahead in others: workers and ranks share the machine. The file's footer is parsed once
-        and kept, as long as not too many are; the file itself is opened each time, so threads may read side by side.
+    def runs(self, group: I64, visits: I64) -> list[I64]:
+        """Part visits to row groups where one does not follow the other in a file: each part can be read at once."""
+        file, inner = self.groups.file[group[visits]], self.groups.inner[group[visits]]
+        return np.split(visits, np.flatnonzero((np.diff(file) != 0) | (np.diff(inner) != 1)) + 1)
+
+    def read(self, group: int, columns: Sequence[str], many: int = 1) -> pa.Table:
+        """Read as many row groups of a file from one on, one chunk a column; columns that its file lacks are left out.
+
+        In this thread alone, and nothing is read ahead in others: workers and ranks share the machine.
         """
         number, inner = int(self.groups.file[group]), int(self.groups.inner[group])
-        path = self._paths[number]
         try:
-            with pa.OSFile(str(path)) as raw:
-                file = pq.ParquetFile(raw, metadata=self._footers.get(number), pre_buffer=False)
-                table = file.read_row_group(inner, columns=list(columns), use_threads=False)
+            file = self._file(number)
+            table = file.read_row_groups(range(inner, inner + many), columns=list(columns), use_threads=False)
         except (OSError, pa.ArrowException, IndexError) as error:
+            path = self._paths[number]
             raise InputError(f"{path} cannot be read ({_line(error)}); see `curator verify {self.out}`") from error
-        if number not in self._footers:
-            if len(self._footers) >= _FOOTERS:
-                self._footers.clear()
-            self._footers[number] = file.metadata
         return table.combine_chunks()
+
+    def _file(self, number: int) -> pq.ParquetFile:
+        """An open file; each thread has its own, so that threads may read side by side, and keeps those it used last."""
+        files: dict[int, pq.ParquetFile] = self._own.__dict__.setdefault("files", {})
+        file = files.pop(number, None) or pq.ParquetFile(pa.OSFile(str(self._paths[number])), pre_buffer=False)
+        files[number] = file
+        if len(files) > _OPEN:
+            files.pop(next(iter(files))).close(force=True)
+        return file
 
 
 def _manifest(out: Path) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def planned(epoch: int, groups: Groups, counts: Sequence[I64], seed: int | None 
     samples = np.array([count.sum() for count in counts], np.int64)
     order = np.arange(len(turns)) if seed is None else permutation(len(turns), seed, f"loader:groups:{epoch}")
     group, turn = spread(order, samples, turns, lanes)
-    windows = cut(groups.rows[group], groups.size[group], lanes)
     given = np.concatenate(counts)[(np.cumsum(turns) - turns)[group] + turn] if len(group) else group
+    windows = cut(groups.rows[group], groups.size[group], lanes, lane_of(given, lanes))
     ends = np.cumsum([given[window].sum() for window in windows], dtype=np.int64)
     return Plan(epoch, group, turn, turns, windows, ends, int(ends[-1]) if len(ends) else 0)
 
@@ -97,12 +97,26 @@ def fitting(groups: Groups) -> int:
     return next((lanes for lanes in LANES if fits(lanes)), 1)
 
 
-def cut(rows: I64, size: I64, lanes: int = 1) -> list[I64]:
-    """Cut what is read in this order where a window is full: by rows, or by bytes for long documents.  # visits of each"""
+def lane_of(given: I64, lanes: int) -> I64:
+    """Twice the lane that all samples of a visit lie in; for one that lies across lanes an odd number.  # [visits]"""
+    short, longer = divmod(int(given.sum()), lanes)
+    bounds = np.cumsum([short + (lane < longer) for lane in range(lanes)])
+    end = np.cumsum(given)
+    first, last = (np.searchsorted(bounds, at, side="right") for at in (end - given, end - np.minimum(given, 1)))
+    return np.asarray(2 * first + (first != last), np.int64)
+
+
+def cut(rows: I64, size: I64, lanes: int = 1, lane: I64 | None = None) -> list[I64]:
+    """Cut what is read in this order where a window is full: by rows, or by bytes for long documents.
+
+    A window lies in one lane, so that no other has to read it; a visit across lanes has one of its own.
+    Returns the visits of each.
+    """
     cuts, filled, weighed = [], 0, 0
     full, heavy = max(WINDOW_ROWS // lanes, 1), WINDOW_BYTES // lanes
+    other = np.zeros(len(rows), bool) if lane is None else np.diff(lane, prepend=lane[:1]) != 0
     for place in range(len(rows)):
-        if filled >= full or (filled and weighed + size[place] > heavy):
+        if filled >= full or (filled and (other[place] or weighed + size[place] > heavy)):
             cuts.append(place)
             filled = weighed = 0
         filled, weighed = filled + rows[place], weighed + size[place]

@@ -63,7 +63,7 @@ class Weights:
         common = int(self._mixture.groups.copies[group])
         if common >= 0:
             self._check(table, common)
-            every = int(of_turn(np.array(common), np.array(0), turn, turns))
+            every = common if turns == 1 else int(of_turn(np.array(common), np.array(0), turn, turns))
             return np.repeat(np.arange(table.num_rows), every) if every != 1 else np.arange(table.num_rows)
         copies = self.copies(table, epoch, group)
         if turns > 1:
