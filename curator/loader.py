@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from curator.errors import InputError
@@ -43,6 +44,22 @@ class Window(NamedTuple):
 
     tables: list[pa.Table]
     rows: int  # of all
+    texts: npt.NDArray[np.object_] | None = None  # of all rows, as Python has them, where the tables lack them
+
+
+class Block(NamedTuple):
+    """Samples in their order."""
+
+    table: pa.Table
+    texts: list[str | None] | None
+
+
+class Way(NamedTuple):
+    """How windows are made ready."""
+
+    step: int  # of the samples of one lane, every how many is ours
+    spoken: bool  # texts as Python has them, beside the table
+    whole: bool  # in one piece
 
 
 Part = tuple[Window, I64]  # and which of its rows, in which order
@@ -191,12 +208,14 @@ class CuratedDataset:
 
     def _samples(self, turn: int, plan: Plan, position: int) -> Iterator[Sample]:
         stride, _ = self.share()
-        for block in self._blocks(plan, position, _CHUNK):
-            for sample in samples_of(block, self.columns):
-                position += stride
-                if turn == self._turn:  # a loop left behind does not move the dataset
-                    self._position = position if position < plan.total else plan.total
-                yield sample
+        for table, texts in self._side_by_side(plan, position, _CHUNK, spoken=True):
+            for start in range(0, table.num_rows, _CHUNK):
+                some = None if texts is None else texts[start : start + _CHUNK]
+                for sample in samples_of(table.slice(start, _CHUNK), self.columns, some):
+                    position += stride
+                    if turn == self._turn:  # a loop left behind does not move the dataset
+                        self._position = position if position < plan.total else plan.total
+                    yield sample
         self._finish(turn, plan)
 
     def _batches(self, turn: int, plan: Plan, position: int, size: int) -> Iterator[pa.RecordBatch]:
@@ -216,7 +235,7 @@ class CuratedDataset:
         """Yield our samples from a position on in tables of exactly `size` rows; the last may be shorter."""
         rest: list[pa.Table] = []
         held = 0
-        for block in self._side_by_side(plan, position, size):
+        for block, _ in self._side_by_side(plan, position, size):
             start = 0
             while held + block.num_rows - start >= size:
                 part = block.slice(start, size - held)
@@ -228,27 +247,23 @@ class CuratedDataset:
         if rest:
             yield pa.concat_tables(rest)
 
-    def _side_by_side(self, plan: Plan, position: int, size: int) -> Iterator[pa.Table]:
+    def _side_by_side(self, plan: Plan, position: int, size: int, spoken: bool = False) -> Iterator[Block]:
         """Yield our samples from a position on, in their order, some rounds through our lanes at once."""
         stride, shard = self.share()
         first = position + (shard - position) % stride
         ours = self.lanes // math.gcd(stride, self.lanes)
-        step = ours * stride // self.lanes  # of the samples of one lane, every how many is ours
-        lanes = [
-            _Lane(self._pieces(plan, at % self.lanes, at // self.lanes, step), ours == 1 and self.shuffle)
-            for at in range(first, first + stride * ours, stride)
-        ]
+        step = ours * stride // self.lanes
+        spoken = spoken and step == 1  # else most texts would be made for other ranks
+        way = Way(step, spoken, whole=self.shuffle and (spoken or ours == 1))
+        starts = range(first, first + stride * ours, stride)
+        lanes = [_Lane(self._pieces(plan, at % self.lanes, at // self.lanes, way)) for at in starts]
         rounds = _rounds(ours, size)
         while True:
             taken = [lane.take(rounds) for lane in lanes]
             counts = [sum(len(rows) for _, rows in parts) for parts in taken]
             if not any(counts):
                 return
-            parts = [part for parts in taken for part in parts]
-            begin = np.cumsum([0, *(window.rows for window, _ in parts)])
-            places = np.concatenate([rows + before for (_, rows), before in zip(parts, begin[:-1], strict=True)])
-            tables = [table for window, _ in parts for table in window.tables]
-            yield gathered(tables, places[interleaved(counts)] if ours > 1 else places)
+            yield _block([part for parts in taken for part in parts], interleaved(counts) if ours > 1 else None)
 
     def _own(self, table: pa.Table) -> pa.Table:
         """A table of the dataset's own columns; null where its files lack one."""
@@ -258,7 +273,7 @@ class CuratedDataset:
             table = pa.concat_tables([self._schema.empty_table(), table], promote_options="default").combine_chunks()
         return pa.Table.from_arrays([table[name] for name in self._schema.names], schema=self._schema)
 
-    def _pieces(self, plan: Plan, lane: int, first: int, step: int) -> Iterator[Part]:
+    def _pieces(self, plan: Plan, lane: int, first: int, way: Way) -> Iterator[Part]:
         """Yield a lane's windows with the rows wanted of each: every step-th sample of the lane from the first on."""
         short, longer = divmod(plan.total, self.lanes)
         at = lane * short + min(lane, longer)
@@ -266,10 +281,10 @@ class CuratedDataset:
         at += first
         while at < end:
             window = int(np.searchsorted(plan.ends, at, side="right"))
-            read, order = self._window(plan, window)
+            read, order = self._window(plan, window, way)
             begin = int(plan.ends[window - 1]) if window else 0
-            picked = order[at - begin : end - begin : step]
-            at += len(picked) * step
+            picked = order[at - begin : end - begin : way.step]
+            at += len(picked) * way.step
             yield read, picked
 
     def share(self) -> tuple[int, int]:
@@ -285,22 +300,28 @@ class CuratedDataset:
         one.rank, one.world = self.rank + self.world * number, self.world * of
         return one
 
-    def _window(self, plan: Plan, window: int) -> Part:
+    def _window(self, plan: Plan, window: int, way: Way) -> Part:
         """Read a window's row groups; returns them and their rows in the order of the epoch, copies repeated."""
-        tables, rows, before = [], [], 0
+        tables, texts, rows, before = [], [], [], 0
         for visits in self._mixture.runs(plan.group, plan.windows[window]):
-            tables.append(self._own(self._mixture.read(int(plan.group[visits[0]]), self.columns, len(visits))))
+            table = self._own(self._mixture.read(int(plan.group[visits[0]]), self.columns, len(visits)))
             start = 0
             for visit in visits:
                 group, turn = int(plan.group[visit]), int(plan.turn[visit])
-                part = tables[-1].slice(start, int(self._mixture.groups.rows[group]))
+                part = table.slice(start, int(self._mixture.groups.rows[group]))
                 rows.append(before + start + self._weights.rows(part, plan.epoch, group, turn, int(plan.turns[group])))
                 start += part.num_rows
             before += start
+            if way.spoken and "text" in table.column_names:
+                texts.append(table["text"].to_numpy())  # at once: what was just decoded is still in the cache
+                table = table.drop_columns("text")
+            tables.append(table)
         picked = np.concatenate(rows)
         if self.shuffle:
             picked = picked[permutation(len(picked), self.seed, f"loader:rows:{plan.epoch}:{window}")]
-        return Window(tables, before), picked
+        if way.whole:  # rows are picked fastest out of one piece
+            tables = [pa.concat_tables(tables).combine_chunks()]
+        return Window(tables, before, np.concatenate(texts) if texts else None), picked
 
     def _plan(self, epoch: int | None = None) -> Plan:
         wanted = self._epoch if epoch is None else epoch
@@ -323,8 +344,8 @@ class CuratedDataset:
 class _Lane:
     """Rows of a lane, taken any number at a time."""
 
-    def __init__(self, pieces: Iterator[Part], alone: bool) -> None:
-        self._pieces, self._alone = pieces, alone
+    def __init__(self, pieces: Iterator[Part]) -> None:
+        self._pieces = pieces
         self._window: Window | None = None
         self._rows: I64 = np.zeros(0, np.int64)
 
@@ -335,11 +356,6 @@ class _Lane:
             if not len(self._rows):
                 self._window = None  # let go of the old window before the next is read
                 self._window, self._rows = next(self._pieces, (None, self._rows))
-                if (
-                    self._alone and self._window is not None
-                ):  # rows of one window only: Arrow picks them fastest in one piece
-                    whole = pa.concat_tables(self._window.tables).combine_chunks()
-                    self._window = Window([whole], whole.num_rows)
             if self._window is None:
                 break
             now, self._rows = self._rows[:n], self._rows[n:]
@@ -347,6 +363,19 @@ class _Lane:
                 taken.append((self._window, now))
             n -= len(now)
         return taken
+
+
+def _block(parts: Sequence[Part], order: I64 | None) -> Block:
+    """Rows of windows laid end to end, in an order or as they come."""
+    begin = np.cumsum([0, *(window.rows for window, _ in parts)])
+    places = np.concatenate([rows + before for (_, rows), before in zip(parts, begin[:-1], strict=True)])
+    tables = [table for window, _ in parts for table in window.tables]
+    table = gathered(tables, places if order is None else places[order])
+    said = [window.texts[rows] for window, rows in parts if window.texts is not None]
+    if not said:
+        return Block(table, None)
+    texts = np.concatenate(said)
+    return Block(table, (texts if order is None else texts[order]).tolist())
 
 
 def _rounds(lanes: int, size: int) -> int:
