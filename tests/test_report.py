@@ -28,21 +28,23 @@ from curator.audit import open_audit, rows_of
 from curator.errors import InputError, OutputError
 from curator.progress import Silent
 from curator.recipe import from_dict
-from curator.report import cells, figures, mixing, queries, tails
+from curator.report import cells, figures, likeness, mixing, queries, tails
 from curator.report.command import report_command
 from curator.report.figures import Series
 from curator.report.page import render, write_report
+from curator.report.parts import Block
 from curator.report.queries import Account, Limit
 from curator.representative import REPRESENTATIVENESS
 from curator.run import Request, filter_corpus
 from tests import corpus
+from tests.browser import CHROMIUM, browsing
 from tests.conftest import Finished
 
 VOID = {"meta", "link", "br", "hr"}
 HTML = {
     "html", "head", "meta", "title", "link", "style", "body", "a", "header", "p", "bdi", "code", "h1", "h2", "h3", "nav", "ul",
     "li", "main", "section", "figure", "div", "table", "caption", "thead", "tbody", "tr", "th", "td", "span", "details",
-    "summary", "pre", "footer", "small",
+    "summary", "pre", "footer", "small", "dl", "dt", "dd",
 }  # fmt: skip
 SVG = {"svg", "title", "desc", "defs", "g", "path", "rect", "text", "use", "clippath"}
 PLAIN = {
@@ -89,7 +91,7 @@ class Page(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
         if tag not in VOID:
             self.open.append(tag)
-        if tag == "pre":
+        if tag == "code" and "pre" in self.open:
             self.queries.append("")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -106,7 +108,7 @@ class Page(HTMLParser):
             self.styles.append(data)
             return
         self.texts.append(data)
-        if "pre" in self.open:
+        if "pre" in self.open and "code" in self.open:
             self.queries[-1] += data
 
 
@@ -171,16 +173,18 @@ def test_the_page_is_whole_and_reaches_nothing(html: str) -> None:
 
 def test_every_figure_says_what_it_shows_and_has_a_table_beside_it(html: str) -> None:
     drawn = re.findall(r"<figure>(.*?)</figure>(.*?)<details class=\"query\"", html, re.S)
-    assert len(drawn) == html.count("<svg ") >= 8
-    for svg, rest in drawn:
-        assert 'role="img"' in svg and re.search(r"<title id=[^>]+>\w", svg) and re.search(r"<desc id=[^>]+>\w", svg)
-        assert rest.count("<table>") == 1
+    assert 2 * len(drawn) == html.count("<svg ") >= 16  # each of them wide and narrow
+    for figure, rest in drawn:
+        for svg, kind in zip(figure.split("</svg>"), ("wide", "narrow"), strict=False):
+            assert f'class="{kind}" role="img"' in svg
+            assert re.search(r"<title id=[^>]+>\w", svg) and re.search(r"<desc id=[^>]+>\w", svg)
+        assert rest.count("<table") == 1
     assert not re.search(r"#0001[0-9a-f]{2}|#000101", html)  # a stand-in that no theme would turn
 
 
 def test_every_table_stands_beside_a_query_that_anyone_can_ask_again(html: str, finished_run: Finished) -> None:
     page = Page(html)
-    assert html.count("<table>") <= len(page.queries)
+    assert html.count("<table") <= html.count('<details class="query">') <= len(page.queries)
     with open_audit(finished_run.out) as con:
         for sql in page.queries:
             rows_of(con, sql)
@@ -189,15 +193,15 @@ def test_every_table_stands_beside_a_query_that_anyone_can_ask_again(html: str, 
 def test_the_numbers_are_those_of_the_run(html: str, finished_run: Finished) -> None:
     outcomes = finished_run.summary["outcomes"]
     for outcome, documents in outcomes.items():
-        row = re.search(rf"<bdi>{outcome}</bdi></td>.*?class=\"n\">([\d,]+)</td>", html)
+        row = re.search(rf"<bdi>{outcome}</bdi></th>.*?class=\"n\">([\d,]+)</td>", html)
         assert row and row[1] == f"{documents:,}"
     assert f"Of {finished_run.rows:,} documents {outcomes['curated']:,} are in the mixture" in html
 
 
 def shown(html: str, caption: str) -> list[list[str]]:
     """The cells of a table of the page, row by row; small print is a cell's second line."""
-    table = html[html.index(f"<caption>{caption}</caption>") :].partition("</table>")[0]
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+    table = html[html.index(f">{caption}</caption>") :].partition("</table>")[0]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in table.split("<tr>")[2:]]
     return [[unescape(re.sub("<[^>]+>", "", re.sub("<small[^>]*>", "\n", cell))) for cell in row] for row in rows]
 
 
@@ -205,6 +209,7 @@ def test_a_share_stands_with_its_bound_its_methods_and_what_to_mind(html: str, f
     with open_audit(finished_run.out) as con:
         rows = rows_of(con, queries.WHOLE)
     assert "“At least” is what the scores of human text alone cannot explain" in html
+    everywhere = re.search(r"How, in every row: ([^.]*)\.", unescape(html))
     for row, cell in zip(rows, shown(html, "Shares of the whole"), strict=True):
         known = row["share"] is not None
         assert cell[5].split("\n") == [
@@ -213,12 +218,14 @@ def test_a_share_stands_with_its_bound_its_methods_and_what_to_mind(html: str, f
         ]
         assert cell[6] == (cells.share(row["lower"]) if known else "–")
         assert cell[7].split("\n") == [cells.share(row["second"]), *filter(None, [row["second_method"]])]
-        how, _, mind = cell[0].partition("\n")[2].partition("; ")
+        how, _, mind = (everywhere[1] if everywhere else cell[0].partition("\n")[2]).partition("; ")
         assert how == (row["method"] or row["reason"]) and all(
             part in row["warning"] for part in mind.split("; ") if part
         )
-    for said in {row[name] for row in rows for name in ("basis", "warning") if row[name]}:
+    for said in {part for row in rows if row["basis"] for part in row["basis"].split("; ")}:
         assert said in unescape(html)
+    for said in {row["warning"] for row in rows if row["warning"]}:
+        assert unescape(html).count(f'<p class="mind">Mind: {said}.') == 1  # once, where nobody reads past it
 
 
 def test_the_operating_point_stands_with_what_it_did_to_text_known_to_be_human(
@@ -236,7 +243,18 @@ def test_the_operating_point_stands_with_what_it_did_to_text_known_to_be_human(
     assert [row[:2] for row in shown(html, "Trusted human text by stratum")] == [
         [s["stratum"], s["reference"]] for s in strata
     ]
-    assert all(unescape(html).count(row["warning"]) >= 3 for row in warnings)
+    text = "".join(Page(html).texts)
+    for row in warnings:  # above the histogram and the rates, and beside the stratum
+        said = row["warning"].replace("`", "")
+        assert text.count(said) >= 2 and text.index(said) < text.index("P(synthetic) in bins")
+    assert f"{cells.share(known['k'] / known['n'])} of {known['n']:,} judged documents known to be human" in text
+
+
+def test_flags_of_text_that_is_declared_synthetic_stand_beside_the_histogram(pressed_html: str, pressed: Path) -> None:
+    with open_audit(pressed) as con:
+        flagged = {row["declared_origin"]: row for row in rows_of(con, queries.DECLARED)}["synthetic"]
+    assert flagged["judged"] == 12
+    assert f"{cells.share(flagged['rate'])} of 12 judged documents declared synthetic were flagged" in pressed_html
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -353,19 +371,25 @@ def test_any_label_can_be_drawn(label: str) -> None:
     assert figures.clipped(cells.line(label)).strip() in "\n".join(page.texts)
 
 
+def wide(figure: str) -> str:
+    """The drawing for a desk, without the one for a telephone."""
+    first, end, _ = str(figure).partition("</svg>")
+    return first + end
+
+
 def test_what_is_unknown_leaves_a_gap_and_not_a_zero() -> None:
     values = [(0.1, 0.2, 0.3), None, (0.0, 0.0, 0.1)]
     series = [Series("input", "before", values), Series("mixture", "after", [None, None, None])]
     for draw in (figures.intervals, figures.over_time):
-        svg = Page(str(draw("f", "shares", ["a", "b", "c"], series)))
+        svg = Page(wide(draw("f", "shares", ["a", "b", "c"], series)))
         drawn = [v for tag, name, v in svg.attributes if tag == "use" and name == "style" and "--before" in v]
         assert len(drawn) == 2 + 1 and "b" in svg.texts  # the third stands in the legend
     five = [Series("input", "before", [(0.1, 0.2, 0.3, 0.05, 0.4), None, (0.1, 0.2, 0.3, None, None)])]
-    beside = Page(str(figures.intervals("f", "shares", ["a", "b", "c"], five)))
+    beside = Page(wide(figures.intervals("f", "shares", ["a", "b", "c"], five)))
     drawn = [v for tag, name, v in beside.attributes if tag == "use" and name == "style" and "--before" in v]
     assert len(drawn) == 2 + 1 + 2 and "another estimator" in beside.texts  # two points, the legend's, a tick, a mark
     long = figures.over_time("f", "shares", [f"{i:03d}" for i in range(240)], [Series("input", "before", values * 80)])
-    assert len([t for t in Page(str(long)).texts if re.fullmatch(r"\d{3}", t)]) == 12
+    assert len([t for t in Page(wide(long)).texts if re.fullmatch(r"\d{3}", t)]) == 12
 
 
 def test_numbers_read_as_people_write_them() -> None:
@@ -447,6 +471,8 @@ def pressed(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) ->
         "('snapshot', 0.25, 0.25, 0.251, 0, 0.001, 0.7, true), ('budget_words', 9000, 8000, 8011, -1000, 55, -0.2, false)",
         f"update strata set met = false, low = 0.1, high = 0.2, price = -0.5, human = 9, human_retention = 0, drawn = 0 where stratum in {topics}",
         "update strata set human = 40 + kept where dimension = 'topic' and met",
+        "update documents set declared_origin = 'synthetic' where doc_id in "
+        "(select doc_id from documents where origin_flagged is not null order by doc_id limit 12)",
         "drop table if exists representativeness",
         f"create table representativeness as from '{folder / 'measures.parquet'}'",
     )
@@ -529,9 +555,9 @@ def test_the_frontier_has_every_cap_and_the_mixture(pressed_html: str, pressed: 
 def test_what_a_measure_notices_counts_on_its_bad_side_only(pressed_html: str, pressed: Path) -> None:
     found = {row[0]: row for row in shown(pressed_html, "Measures of representativeness")}
     assert list(found) == ["topic kl", "mauve", "length", "coverage"]  # the order of the table
-    assert found["topic kl"][1:5] == ["high", "+40.0 noticed", "+3.1 noticed", "+2.9"]
-    assert found["mauve"][1:5] == ["low", "+5.0", "−12.5 noticed", "−3.5 noticed"]
-    assert found["length"][1:5] == ["either", "−4.0 noticed", "+0.0", "no spread"]
+    assert found["topic kl"][1:5] == ["high", "+40.0\nnoticed", "+3.1\nnoticed", "+2.9"]
+    assert found["mauve"][1:5] == ["low", "+5.0", "−12.5\nnoticed", "−3.5\nnoticed"]
+    assert found["length"][1:5] == ["either", "−4.0\nnoticed", "+0.0", "no spread"]
     assert found["coverage"][2] == "–"
     assert "input, 2 of 3 (topic kl +40.0, length −4.0); kept, 2 of 4 (mauve −12.5, topic kl +3.1)" in pressed_html
     assert "mixture, 1 of 4 (mauve −3.5)" in pressed_html
@@ -546,12 +572,17 @@ def test_too_few_documents_to_compare_are_said_to_be_few(finished_run: Finished,
     drop = "drop table if exists representativeness"
     said = f"create table representativeness as from '{tmp_path / 'few.parquet'}'"
     out = altered(finished_run.out, tmp_path, drop, said)
-    html = render(out)
-    assert "Too few documents to say anything (input 5, kept 5, mixture 5; reference 300)." in html
-    assert "representativeness-z" not in html
+
+    def block() -> Block:
+        with open_audit(out) as con:
+            (only,) = likeness.section(Account.of(con, out)).blocks
+            return only
+
+    assert block().note == "Too few documents to say anything (input 5, kept 5, mixture 5; reference 300)."
+    assert block().figure is None and block().table is not None
     with duckdb.connect(str(out / "audit.duckdb")) as con:
         con.execute("delete from representativeness")
-    assert "Nothing was compared" in render(out)
+    assert block().note.startswith("Nothing was compared")
 
 
 def test_an_account_of_an_earlier_version_still_has_a_page(finished_run: Finished, tmp_path: Path) -> None:
@@ -565,14 +596,13 @@ def test_an_account_of_an_earlier_version_still_has_a_page(finished_run: Finishe
     )
     html = render(old)
     inert(Page(html))
-    assert unescape(html).count(mixing.OLDER) == 2
+    assert "".join(Page(html).texts).count(mixing.OLDER.replace("`", "")) == 2
     assert 'id="representativeness"' not in html and 'id="constraints-frontier-title"' not in html
     assert 'id="funnel-steps-title"' in html
 
 
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
 
@@ -634,14 +664,103 @@ def test_nothing_is_asked_even_without_the_policy(hostile_html: str, tmp_path: P
     assert console and asked == ["evil.example/seen"]
 
 
+@pytest.fixture(scope="module")
+def shown_pages(
+    html: str, pressed_html: str, hostile_html: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """Pages as files: of a run, of one with everything in it, and of one full of hostile text."""
+    folder = tmp_path_factory.mktemp("shown")
+    for name, page in (("run", html), ("pressed", pressed_html), ("hostile", hostile_html)):
+        (folder / f"{name}.html").write_text(page, "utf-8")
+    return sorted(folder.glob("*.html"))
+
+
+OPEN = "document.querySelectorAll('details').forEach(d => d.open = true)"
+# What is wider than its place, and what a figure writes beyond its own edge.
+BEYOND = """(() => {
+  const wide = [...document.querySelectorAll('body, body *:not(svg, svg *, .unseen)')].filter(
+    e => e.clientWidth && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline');
+  const cut = [...document.querySelectorAll('svg')].filter(s => s.getClientRects().length).flatMap(s => {
+    const frame = s.getBoundingClientRect(), outside = t => {
+      const box = t.getBoundingClientRect();
+      return box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+    };
+    return [...s.querySelectorAll('text')].filter(outside);
+  });
+  const page = document.documentElement.scrollWidth > innerWidth ? ['the page'] : [];
+  return [...page, ...[...wide, ...cut].map(e => `${e.tagName}.${e.className}: ${e.textContent.trim().slice(0, 60)}`)];
+})()"""
+UNSEEN = "[...document.querySelectorAll('details > :not(summary)')].filter(e => !e.checkVisibility()).length"
+A4_PX = 673  # 210 mm less the margins of the style sheet, at 96 pixels an inch
+
+
 @browser
-def test_a_page_scrolls_sideways_nowhere_on_a_laptop(html: str, pressed_html: str, tmp_path: Path) -> None:
-    script = (
-        "<script>document.querySelectorAll('details').forEach(d => d.open = true);"
-        "const wide = [...document.querySelectorAll('.scroll, figure, pre')].filter(e => e.scrollWidth > e.clientWidth + 1);"
-        "document.body.dataset.wide = wide.map(e => e.getAttribute('aria-label') || e.tagName).join('; ') || 'nothing';</script></body>"
+def test_nothing_lies_beyond_the_edge_on_a_telephone_a_tablet_a_laptop_or_paper(
+    shown_pages: list[Path], tmp_path: Path
+) -> None:
+    with browsing(tmp_path / "profile") as chromium:
+        for page in shown_pages:
+            chromium.open(page)
+            chromium.run(OPEN)
+            for width, media in ((390, "screen"), (800, "screen"), (1280, "screen"), (A4_PX, "print")):
+                chromium.show(width, media)
+                assert (page.stem, width, chromium.run(BEYOND)) == (page.stem, width, [])
+            chromium.show(390, scheme="dark")
+            assert chromium.run(BEYOND) == []
+            assert chromium.run("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+        chromium.run("document.querySelector('h1').style.width = '600px'")
+        assert chromium.run(BEYOND)  # it would be seen
+        assert chromium.console == []
+
+
+@browser
+def test_paper_has_what_a_screen_folds_away_and_a_telephone_has_its_own_figures(
+    shown_pages: list[Path], tmp_path: Path
+) -> None:
+    figures_seen = (
+        "[...document.querySelectorAll('svg')].filter(s => s.checkVisibility()).map(s => s.className.baseVal)"
     )
-    for name, page in (("run", html), ("pressed", pressed_html)):
-        page = re.sub(r"<meta http-equiv=[^>]*>", "", page).replace("</body>", script)
-        dom, _, _ = visited(page, tmp_path / name, "--window-size=1280,900")
-        assert re.findall(r'data-wide="([^"]*)"', dom) == ["nothing"]
+    with browsing(tmp_path / "profile") as chromium:
+        chromium.open(shown_pages[-1])
+        some = {}
+        for width, media in ((1280, "screen"), (390, "screen"), (A4_PX, "print")):
+            chromium.show(width, media)
+            some[width] = set(chromium.run(figures_seen))
+            assert (chromium.run(UNSEEN) == 0) == (media == "print")
+        assert some == {1280: {"wide"}, 390: {"narrow"}, A4_PX: {"wide"}}
+        chromium.show(1280)
+        chromium.do("Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        assert chromium.until("document.activeElement.className") == "skip"
+        assert chromium.run("document.activeElement.getBoundingClientRect().left") >= 0
+        stops = "[...document.querySelectorAll('[tabindex], a, button, input, summary')].filter(e => !e.matches('a[href], summary')).length"
+        assert chromium.run(stops) == 0  # a keyboard stops only where there is something to do
+
+
+# --- colours --------------------------------------------------------------------------------------------------------
+
+WORDS = ("ink", "quiet", "link")
+DRAWN = ("curated", "left_out", "duplicate", "dropped", "quarantined", "before", "after", "mark", "shared", "box")
+
+
+def contrast(one: str, other: str) -> float:
+    """The ratio of WCAG 2.2 between two colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_colour_can_be_told_from_the_paper_in_every_theme() -> None:
+    style = (Path(figures.__file__).parent / "style.css").read_text("utf-8")
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root \{([^}]*)\}", style)]
+    assert len(themes) == 3 and contrast("#000000", "#ffffff") == pytest.approx(21)
+    for theme in themes:
+        assert set(theme) == {*WORDS, *DRAWN, "paper", "rule", "wash"} and set(figures.COLOURS) <= set(theme)
+        assert min(contrast(theme[name], theme[on]) for name in WORDS for on in ("paper", "wash")) >= 4.5
+        assert {name for name in DRAWN if contrast(theme[name], theme["paper"]) < 3} == set()
+        for pair in (("curated", "left_out"), ("dropped", "shared"), ("dropped", "duplicate")):  # neighbours in a bar
+            assert contrast(*(theme[name] for name in pair)) >= 1.5, pair

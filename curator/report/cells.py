@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from markupsafe import Markup, escape
 
 from curator.ledger import OUTCOMES
 from curator.report.queries import EXCERPT_CHARS
 
 UNKNOWN: Final = "–"
+_NUMBER: Final = re.compile(r"^\d+ (?=\S)")
 _JOINERS: Final = "\u200c\u200d"  # written inside words of Persian, Indic scripts and emoji; they move nothing
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, whether it is a number, the outcome whose colour it carries, and small print below."""
+    """One cell: its text, whether it is a number, the outcome whose colour it carries, and small print below.
+
+    own: whether the text is the program's, so that what stands between its backticks is a command.
+    """
 
     text: str
     number: bool = False
     outcome: str | None = None
     under: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,12 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
 
+    @property
+    def wide(self) -> bool:
+        """Whether a telephone has no room for it side by side."""
+        texts = sum(not column.number for column in self.columns)
+        return len(self.columns) > 3 or (len(self.columns) == 3 and texts > 1)
+
 
 def table(caption: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
     """Rows as cells under their columns."""
@@ -50,6 +64,17 @@ def line(text: Any) -> str:
     """A stranger's text as one line: white space folded; control characters and those that turn text around spelled out."""
     folded = " ".join(str(text).split())
     return "".join(c if c.isprintable() or c in _JOINERS else repr(c)[1:-1] for c in folded)
+
+
+def topic(name: str | None) -> str:
+    """A topic by its words, without the number that orders it; tables keep it, for queries know topics by the whole name."""
+    return _NUMBER.sub("", line(name or ""))
+
+
+def ticked(text: str) -> Markup:
+    """The program's own words as HTML, what stands between backticks as code; everything is escaped."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
 def excerpt(text: str | None, length: int = EXCERPT_CHARS) -> str:
@@ -78,6 +103,14 @@ def finely(value: float | None) -> str:
         return UNKNOWN
     shown = f"{100 * value:.2f} %".replace("-", "−")
     return f"{'−' if value < 0 else ''}< 0.01 %" if value and abs(value) < 0.00005 else shown
+
+
+def roughly(value: float) -> str:
+    """A count for a headline, with the word for its size."""
+    for size, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if value >= size:
+            return f"{value / size:,.2f} {word}"
+    return count(value)
 
 
 def figure(value: float | None) -> str:

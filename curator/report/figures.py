@@ -1,9 +1,13 @@
-"""Draw the page's figures as inline SVG without scripts: one look, colours by name, so that the page's style can turn them dark."""
+"""Draw the page's figures as inline SVG without scripts: one look, colours by name, so that the page's style can turn them dark.
+
+Every figure is drawn twice, wide for a desk and paper and narrow for a telephone; the style sheet shows one of them.
+"""
 
 from __future__ import annotations
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +25,11 @@ if TYPE_CHECKING:
 
 # Drawn in these stand-ins; the SVG then says var(--name), and the style sheet decides for light, dark and paper.
 COLOURS: Final = {
+    "paper": "#00010e",
     "ink": "#000101",
     "quiet": "#000102",
     "rule": "#000103",
+    "box": "#00010d",
     "curated": "#000104",
     "left_out": "#000105",
     "duplicate": "#000106",
@@ -35,9 +41,12 @@ COLOURS: Final = {
     "shared": "#00010c",
 }
 LABEL_CHARS: Final = 40
-_WIDTH: Final = 10.0  # inches of 72 points; the page scales it
+_WIDE: Final = 10.0  # inches of 72 points; the page scales it
+_NARROW: Final = 4.4  # at the width of a telephone its letters are about as large as the text around them
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 _LINK: Final = "{http://www.w3.org/1999/xlink}href"
+_REFERS: Final = (_LINK, "clip-path")
+_LONG_NUMBER: Final = re.compile(r"(\.\d\d)\d+")  # a hundredth of a point is finer than any screen
 
 
 @dataclass(frozen=True)
@@ -93,18 +102,29 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _figure(name: str, title: str, description: str, height: float, draw: Callable[[Axes], None]) -> Markup:
+def _figure(
+    name: str, title: str, description: str, height: Callable[[bool], float], draw: Callable[[Axes], None]
+) -> Markup:
+    """Both drawings of a figure. height: inches, by whether it is the narrow one; `draw` asks `_is_narrow`."""
     with _quiet():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_axisbelow(True)
-        draw(axes)
-        return _inline(figure, name, title, description)
+        drawn = []
+        for narrow in (False, True):
+            figure = Figure(figsize=(_NARROW if narrow else _WIDE, height(narrow)), layout="constrained")
+            axes = figure.add_subplot()
+            axes.set_axisbelow(True)
+            draw(axes)
+            kind, own = ("narrow", f"{name}-narrow") if narrow else ("wide", name)
+            drawn.append(_inline(figure, own, kind, title, description))
+        return Markup("").join(drawn)
 
 
-def _inline(figure: Figure, name: str, title: str, description: str) -> Markup:
+def _is_narrow(axes: Axes) -> bool:
+    return float(axes.get_figure().get_figwidth()) < _WIDE  # type: ignore[union-attr]
+
+
+def _inline(figure: Figure, name: str, kind: str, title: str, description: str) -> Markup:
     out = io.BytesIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     root = ElementTree.fromstring(out.getvalue())
@@ -115,21 +135,26 @@ def _inline(figure: Figure, name: str, title: str, description: str) -> Markup:
         root.insert(0, said)
     box = root.get("viewBox", "")
     root.attrib.clear()
-    root.attrib |= {"viewBox": box, "role": "img", "aria-labelledby": f"{name}-title {name}-desc"}
+    root.attrib |= {"viewBox": box, "class": kind, "role": "img", "aria-labelledby": f"{name}-title {name}-desc"}
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _clean(root: ElementTree.Element, name: str) -> None:
-    """Take out what would reach beyond the figure: metadata, a style for the whole page, ids that others have too."""
+    """Take out what would reach beyond the figure or says nothing: metadata, styles for the whole page, ids nobody names."""
     for parent in root.iter():
         for child in list(parent):
             if child.tag in (f"{_SVG}metadata", f"{_SVG}style"):
                 parent.remove(child)
+    used = set(re.findall(r"#([\w.-]+)", " ".join(v for node in root.iter() for k, v in node.items() if k in _REFERS)))
     for node in root.iter():
         node.tag = node.tag.removeprefix(_SVG)
+        if node.tag != "text":
+            node.text = (node.text or "").strip() or None
+        node.tail = (node.tail or "").strip() or None
         for key, value in list(node.attrib.items()):
             del node.attrib[key]
-            node.attrib["href" if key == _LINK else key] = _attribute(key, value, name)
+            if (key != "id" or value in used) and not value.startswith("rotate(-0 "):
+                node.attrib["href" if key == _LINK else key] = _attribute(key, value, name)
 
 
 def _attribute(key: str, value: str, name: str) -> str:
@@ -139,7 +164,7 @@ def _attribute(key: str, value: str, name: str) -> str:
         return value.replace("#", f"#{name}-", 1)
     if key == "clip-path":
         return value.replace("url(#", f"url(#{name}-")
-    return _themed(value) if key == "style" else value
+    return _themed(value) if key == "style" else _LONG_NUMBER.sub(r"\1", value).strip()
 
 
 def _themed(style: str) -> str:
@@ -170,18 +195,26 @@ def bars(
         left = [0.0] * len(labels)
         for one in series:
             values = [float(v or 0) for v in one.values]
-            axes.barh(range(len(labels)), values, left=left, height=0.68, color=COLOURS[one.colour], label=one.name)
+            _stacked(axes, values, left, one)
             left = [a + b for a, b in zip(left, values, strict=True)]
         _rows(axes, labels)
         for i, (total, said) in enumerate(zip(left, ends or left, strict=True)):
             axes.annotate(f"{said:,.0f}", (total, i), (4, 0), textcoords="offset points", va="center", fontsize=9)
-        axes.margins(x=0.08)
+        axes.margins(x=0.16 if _is_narrow(axes) else 0.08)
         axes.set_xlim(left=0)
         _counts(axes.xaxis, unit)
         _legend(axes, len(series))
 
     description = f"Bars of {unit} for {len(labels)} rows; the table beside it has every number."
     return _figure(name, title, description, _height(len(labels), len(series) > 1), draw)
+
+
+def _stacked(axes: Axes, values: Sequence[float], left: Sequence[float], series: Series) -> None:
+    """One series of bars behind those before it; a line of the paper's colour keeps neighbours of like shades apart."""
+    axes.barh(
+        range(len(values)), values, left=left, height=0.5 if _is_narrow(axes) else 0.68, color=COLOURS[series.colour],
+        label=series.name, edgecolor=COLOURS["paper"], linewidth=[0.8 if value else 0.0 for value in values],
+    )  # fmt: skip
 
 
 def fractions(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
@@ -192,7 +225,7 @@ def fractions(name: str, title: str, labels: Sequence[str], series: Sequence[Ser
         left = [0.0] * len(labels)
         for one in series:
             parts = [float(v or 0) / t for v, t in zip(one.values, totals, strict=True)]
-            axes.barh(range(len(labels)), parts, left=left, height=0.68, color=COLOURS[one.colour], label=one.name)
+            _stacked(axes, parts, left, one)
             left = [a + b for a, b in zip(left, parts, strict=True)]
         _rows(axes, labels)
         axes.set_xlim(0, 1)
@@ -233,7 +266,7 @@ def intervals(name: str, title: str, labels: Sequence[str], series: Sequence[Ser
         _legend(axes, len(series) + 2 * beside)
 
     said = f"Synthetic shares with their intervals for {len(labels)} rows; the table beside it has every number."
-    return _figure(name, title, said, _height(len(labels), len(series) > 1, 0.4), draw)
+    return _figure(name, title, said, _height(len(labels), True, 0.4), draw)
 
 
 def _beside(axes: Axes, values: Sequence[Any], y: Sequence[float], colour: str) -> None:
@@ -250,24 +283,30 @@ def _beside(axes: Axes, values: Sequence[Any], y: Sequence[float], colour: str) 
         )
 
 
-def over_time(name: str, title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
-    """Shares over months: a line with its band a series; None leaves a gap."""
+def over_time(
+    name: str, title: str, labels: Sequence[str], series: Sequence[Series], marks: Sequence[tuple[float, str]] = ()
+) -> Markup:
+    """Shares over months: a line with its band a series; None leaves a gap. marks: (place among the labels, what it is)."""
 
     def draw(axes: Axes) -> None:
         for k, one in enumerate(series):
             low, point, high = ([v[j] if v else float("nan") for v in one.values] for j in range(3))
-            axes.fill_between(range(len(labels)), low, high, color=COLOURS[one.colour], alpha=0.18, linewidth=0)
-            axes.plot(range(len(labels)), point, "os"[k % 2] + "-", color=COLOURS[one.colour], label=one.name)
-        every = max(1, len(labels) // 12)
+            colour, at = COLOURS[one.colour], range(len(labels))
+            axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
+            axes.vlines(at, low, high, color=colour, alpha=0.5, linewidth=1)  # alone, a month has no band
+            axes.plot(at, point, "os"[k % 2] + "-", color=colour, label=one.name, markersize=4)
+        for at_mark, what in marks:
+            axes.axvline(at_mark, color=COLOURS["mark"], linewidth=1.2, linestyle="--", label=what)
+        every = max(1, -(-len(labels) // (5 if _is_narrow(axes) else 12)))
         axes.set_xticks(range(0, len(labels), every), labels[::every])
         axes.set_xlim(-0.5, len(labels) - 0.5)
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
         _percent(axes.yaxis, "synthetic share")
-        _legend(axes, len(series))
+        _legend(axes, len(series) + len(marks))
 
     said = f"Synthetic share by month, {len(labels)} months, with 95 % bands; the table beside it has every number."
-    return _figure(name, title, said, 3.4, draw)
+    return _figure(name, title, said, lambda narrow: 3.6 if narrow else 3.4, draw)
 
 
 def histogram(
@@ -296,13 +335,13 @@ def histogram(
         if logarithmic:
             axes.set_xscale("log")
             _counts(axes.xaxis, axis)
-        axes.set_xlabel(axis)
+        axes.set_xlabel(_wrapped(axes, axis))
         axes.grid(axis="y")
         _counts(axes.yaxis, "documents (log scale)")
         _legend(axes, len(series) + len(marks))
 
     said = f"Histogram in {len(edges) - 1} bins on a logarithmic scale; the table beside it has every number."
-    return _figure(name, title, said, 3.4, draw)
+    return _figure(name, title, said, lambda narrow: 3.6 if narrow else 3.4, draw)
 
 
 def spans(name: str, title: str, labels: Sequence[str], rows: Sequence[Span]) -> Markup:
@@ -313,6 +352,8 @@ def spans(name: str, title: str, labels: Sequence[str], rows: Sequence[Span]) ->
         if boxed:
             y, low, high = zip(*boxed, strict=True)
             axes.hlines(y, low, high, color=COLOURS["rule"], linewidth=9, label="box")
+            for ends in (low, high):  # the bar itself is pale, so that the marks on it are seen
+                axes.plot(ends, y, "|", color=COLOURS["box"], markersize=9, markeredgewidth=1.4)
         kinds = (
             ("reference", "|", COLOURS["ink"], [row.reference for row in rows]),
             ("kept", "D", COLOURS["before"], [row.kept for row in rows]),
@@ -364,7 +405,7 @@ def frontier(
         _legend(axes, 1 + bool(here) + len(marks))
 
     said = f"Most words under {len(line)} caps; the table beside it has every number."
-    return _figure(name, title, said, 3.0, draw)
+    return _figure(name, title, said, lambda narrow: 3.2 if narrow else 3.0, draw)
 
 
 def deviations(name: str, title: str, labels: Sequence[str], series: Sequence[Series], band: float) -> Markup:
@@ -372,7 +413,8 @@ def deviations(name: str, title: str, labels: Sequence[str], series: Sequence[Se
 
     def draw(axes: Axes) -> None:
         axes.axvspan(-band, band, color=COLOURS["rule"], alpha=0.55, linewidth=0, label=f"within ±{band:g}")
-        axes.axvline(0, color=COLOURS["quiet"], linewidth=0.8)
+        for at in (-band, 0, band):
+            axes.axvline(at, color=COLOURS["quiet"], linewidth=0.8)
         for k, one in enumerate(series):
             shift = (k - (len(series) - 1) / 2) * 0.22
             known = [(v, i + shift) for i, v in enumerate(one.values) if v is not None]
@@ -401,10 +443,10 @@ def _roots(axis: Any, low: float, high: float, label: str) -> None:
     axis.axes.set_xscale("function", functions=(_root, _square))
     axis.axes.set_xlim(low, min(1.02, 1.04 * high))
     ticks = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0]
-    # nearer than this to their neighbour on the root's scale, two labels would touch
+    apart = (0.17 if _is_narrow(axis.axes) else 0.05) * high**0.5  # nearer on the root's scale, two labels would touch
     shown: list[float] = []
     for tick in (t for t in ticks if t <= 1.04 * high):
-        if not shown or tick**0.5 - shown[-1] ** 0.5 > 0.05 * high**0.5:
+        if not shown or tick**0.5 - shown[-1] ** 0.5 > apart:
             shown.append(tick)
     axis.set_major_locator(FixedLocator(shown))
     axis.set_minor_locator(NullLocator())
@@ -425,39 +467,75 @@ def _symmetric(axis: Any, furthest: float, linear: float) -> None:
 
     axis.axes.set_xscale("symlog", linthresh=linear, linscale=1.0)
     axis.axes.set_xlim(-1.2 * furthest, 1.2 * furthest)
-    ticks = [0.0, *(t for t in (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0) if t <= 1.2 * furthest)]
+    some = (3.0, 30.0, 300.0) if _is_narrow(axis.axes) else (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+    ticks = [0.0, *(t for t in some if t <= 1.2 * furthest)]
     axis.set_major_locator(FixedLocator([*(-t for t in reversed(ticks[1:])), *ticks]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "−") if value else "0"))
-    axis.set_label_text("standard deviations of human text from itself (logarithmic beyond the band)")
+    axis.set_label_text(_wrapped(axis.axes, _DEVIATIONS))
 
 
-def _height(rows: int, legend: bool, each: float = 0.3) -> float:
-    return 0.7 + each * max(rows, 1) + (0.3 if legend else 0)
+_DEVIATIONS: Final = "standard deviations of human text from itself (logarithmic beyond the band)"
+
+
+def _height(rows: int, legend: bool, each: float = 0.3) -> Callable[[bool], float]:
+    """Inches for so many rows, by whether the figure is narrow: then rows have their labels above them."""
+    return lambda narrow: 0.7 + (each + 0.2 * narrow) * max(rows, 1) + (0.3 if legend else 0)
 
 
 def _rows(axes: Axes, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), [clipped(label) for label in labels])
+    """A label a row: beside it, or above it where the figure is narrow."""
+    narrow, shown = _is_narrow(axes), [clipped(label) for label in labels]
+    axes.set_yticks(range(len(labels)), ["" for _ in labels] if narrow else shown)
     axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
-    axes.set_ylim(len(labels) - 0.4, -0.6)
+    for i, label in enumerate(shown if narrow else []):
+        axes.annotate(
+            label, (0, i - 0.48), xycoords=("axes fraction", "data"), va="center", fontsize=9,
+            bbox={"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
+    axes.set_ylim(len(labels) - 0.4, -0.8 if narrow else -0.6)
     axes.grid(axis="x")
 
 
 def _legend(axes: Axes, entries: int) -> None:
-    if entries > 1:
-        axes.figure.legend(loc="outside upper left", ncols=5, handlelength=1.2)
+    """A legend above the figure where there is more than one thing to tell apart; the figure grows by its further lines."""
+    if entries < 2:
+        return
+    handles, names = axes.get_legend_handles_labels()
+    room = 54 if _is_narrow(axes) else 130  # letters on a line, each entry with five for its mark
+    columns = max(1, min(5, room // (max(len(str(name)) for name in names) + 5)))
+    labels = [_wrapped(axes, str(name)) for name in names]
+    axes.figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.2)
+    lines = -(-entries // columns) + sum(label.count("\n") for label in labels)
+    figure = axes.get_figure()
+    figure.set_figheight(figure.get_figheight() + 0.2 * (lines - 1))  # type: ignore[union-attr]
+
+
+def _wrapped(axes: Axes, text: str) -> str:
+    """A long text on as many lines as a narrow figure needs for it."""
+    return "\n".join(textwrap.wrap(text, 40)) if _is_narrow(axes) else text
+
+
+def _few(axis: Any) -> None:
+    """As many ticks as a narrow figure has room for."""
+    from matplotlib.ticker import MaxNLocator
+
+    if _is_narrow(axis.axes) and axis.get_scale() == "linear":
+        axis.set_major_locator(MaxNLocator(4))
 
 
 def _counts(axis: Any, label: str) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
+    _few(axis)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 or value == 0 else ""))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_label_text(label)
+    axis.set_minor_locator(NullLocator())
+    axis.set_label_text(_wrapped(axis.axes, label))
 
 
 def _percent(axis: Any, label: str = "") -> None:
     from matplotlib.ticker import FuncFormatter
 
+    _few(axis)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
-    axis.set_label_text(label)
+    axis.set_label_text(_wrapped(axis.axes, label))

@@ -8,9 +8,10 @@ from typing import Any, Final
 from curator.report import figures, queries
 from curator.report.cells import UNKNOWN, Cell, Column, count, figure, line, number_column, table
 from curator.report.figures import Series
-from curator.report.parts import Block, Section
+from curator.report.parts import Block, Section, Tile
 from curator.report.queries import NOTICED, Account
 
+_NEEDED: Final = ("representativeness", "scope", "metric", "z", "worse")
 SCOPES: Final = ("input", "kept", "mixture")
 _BAD: Final = {"+": "high", "-": "low", "±": "either"}
 
@@ -24,8 +25,18 @@ def section(account: Account) -> Section:
     return Section("representativeness", "Representativeness", lead, list(_blocks(account)))
 
 
+def tiles(account: Account) -> Iterator[Tile]:
+    """How many measures tell the mixture from human text."""
+    rows = account.ask(queries.REPRESENTATIVENESS).rows if account.holds(*_NEEDED) else []
+    measured = [row for row in rows if row["value_mixture"] is not None]
+    if measured:
+        seen = sum(bool(row["noticed_mixture"]) for row in measured)
+        small = f"of {len(measured)} measures tell the mixture from human text"
+        yield Tile("Unlike human text", f"{seen}", small, "representativeness")
+
+
 def _blocks(account: Account) -> Iterator[Block]:
-    if not account.holds("representativeness", "scope", "metric", "z", "worse"):
+    if not account.holds(*_NEEDED):
         return
     found = account.ask(queries.REPRESENTATIVENESS)
     if not found.rows:
@@ -87,7 +98,7 @@ def _z(row: Mapping[str, Any], scope: str) -> Cell:
     z, value = row[f"z_{scope}"], row[f"value_{scope}"]
     if z is None:
         return Cell(UNKNOWN if value is None else "no spread", number=True)
-    return Cell(_signed(z) + (" noticed" if row[f"noticed_{scope}"] else ""), number=True)
+    return Cell(_signed(z), number=True, under="noticed" if row[f"noticed_{scope}"] else "")
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Any:

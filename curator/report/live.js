@@ -97,10 +97,10 @@
   });
   stop.addEventListener("click", () => running && running.abort());
   part("tables").addEventListener("click", () => { take(TABLES); ask(); });
-  for (const query of document.querySelectorAll("details.query")) {
+  for (const query of document.querySelectorAll("details.query code")) {
     const button = element("button", "Ask this", "take");
     button.type = "button";
-    button.addEventListener("click", () => take(query.querySelector("code").textContent));
-    query.append(button);
+    button.addEventListener("click", () => take(query.textContent));
+    query.parentElement.after(button);
   }
 })();

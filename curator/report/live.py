@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Final
 
 _STYLES: Final = re.compile(r"<style>(.*?)</style>", re.S)
+_LINK: Final = '<li><a href="#live">Ask the account</a></li>'
 _POLICY: Final = re.compile(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>\n?")
 
 
@@ -21,6 +22,7 @@ def live(page: str) -> tuple[str, str]:
     script, style, box = (_resource(f"live.{kind}") for kind in ("js", "css", "html"))
     page = _POLICY.sub("", page, count=1)
     page = _put(page, "</head>", f"<style>\n{style}</style>\n</head>")
+    page = _put(page, '<nav aria-label="Chapters">\n<ul>', f'<nav aria-label="Chapters">\n<ul>\n{_LINK}')
     page = _put(page, '<main id="main">', f'<main id="main">\n{box}')
     page = _put(page, "</body>", f"<script>\n{script}</script>\n</body>")
     styles = " ".join(_hash(text) for text in _STYLES.findall(page))

@@ -29,13 +29,13 @@ def sections(account: Account) -> Iterator[Section]:
     yield Section(
         "detector",
         "P(synthetic)",
-        "What the detector said of each document it judged, and how often it errs.",
+        "How likely a model wrote each document, by the detector; from where on it is flagged; and how often that errs.",
         list(_detector(account)),
     )
     yield Section(
-        "quality", "Quality", "Estimated share of each text that is connected prose.", list(_quality(account))
+        "quality", "Quality", "Estimated share of each text that is connected prose, 0 to 1.", list(_quality(account))
     )
-    yield Section("lengths", "Lengths", "Words a document.", list(_lengths(account)))
+    yield Section("lengths", "Lengths", "How many words documents have.", list(_lengths(account)))
 
 
 def _bins(rows: Sequence[Mapping[str, Any]], bins: int, name: str) -> list[int]:
@@ -80,18 +80,20 @@ def _detector(account: Account) -> Iterator[Block]:
             [
                 (
                     row["lowest_flagged"],
-                    f"lowest flagged: {figures.clipped(line(row['reference']), 24)}",
+                    f"flagged from here: {figures.clipped(line(row['reference']), 34)}",
                 )
                 for row in points.rows
                 if row["lowest_flagged"] is not None
             ],
         )
         made = _bin_table("P(synthetic) in bins", "P(synthetic)", found.rows, lambda i: f"{i / 50:.2f}")
-        yield Block("Judged documents", mind, drawn, made, found.sql)
+        said = _measured(account, points)
+        also = [answer.sql for answer in said.values()]
+        yield Block("Judged documents", " ".join(said), drawn, made, found.sql, mind=mind, also=also)
     else:
         yield Block(note="The detector judged no document.")
     if points.rows:
-        yield from _operating(account, points, mind)
+        yield from _operating(account, points)
     yield from _abstained(account)
 
 
@@ -101,6 +103,21 @@ def _anchors_warning(account: Account) -> str:
     return " ".join(f"Mind, for {row['documents']:,} of the documents: {line(row['warning'])}." for row in rows)
 
 
+def _measured(account: Account, points: Answer) -> dict[str, Answer]:
+    """What the flags did to text whose origin is known or claimed, in a sentence each, with its answer."""
+    said = {}
+    trusted, flagged = (sum(row[name] for row in points.rows) for name in ("trusted", "trusted_flagged"))
+    if trusted:
+        rate = f"{share(flagged / trusted)} of {trusted:,} judged documents known to be human were flagged"
+        said[f"Measured: {rate} ({flagged:,})."] = points
+    declared = account.ask(queries.DECLARED) if points.rows else Answer("", [])
+    for row in declared.rows:
+        if row["declared_origin"] == "synthetic":
+            rate = f"{share(row['rate'])} of {row['judged']:,} judged documents declared synthetic"
+            said[f"Of what sources declare: {rate} were flagged ({row['flagged']:,})."] = declared
+    return said
+
+
 _CIRCULAR: Final = (
     "Known human: dated before assistants were open to everybody. Held against its own kind, each of them against the "
     "others, such text is flagged near the target by construction: the rate is a finding where the reference is other text. "
@@ -108,7 +125,7 @@ _CIRCULAR: Final = (
 )
 
 
-def _operating(account: Account, points: Answer, mind: str) -> Iterator[Block]:
+def _operating(account: Account, points: Answer) -> Iterator[Block]:
     columns = [
         text_column("Human text held against", "reference"),
         number_column("Target", "target_fpr", share),
@@ -125,14 +142,14 @@ def _operating(account: Account, points: Answer, mind: str) -> Iterator[Block]:
     yield Block(
         "Operating point and measured error",
         "A document is flagged where at most the target (origin.target_fpr) of trusted human text of its stratum looks as "
-        f"machine-like. {_CIRCULAR} {mind}",
+        f"machine-like. {_CIRCULAR}",
         table=table(
             "Operating point as this run applied it, and what it did to text known to be human", columns, points.rows
         ),
         sql=points.sql,
     )
     yield from _strata(account)
-    yield from _declared(account, mind)
+    yield from _declared(account)
     yield _near_flag(account)
 
 
@@ -146,24 +163,22 @@ def _strata(account: Account) -> Iterator[Block]:
         number_column("Flagged", "n_flagged", count),
         number_column("Flags from log-odds", "threshold_logit", figure),
         number_column("Expected false positives", "expected_fpr", share),
-        Column("Mind", lambda row: Cell(line(row["warning"] or ""))),
+        Column("Mind", lambda row: Cell(line(row["warning"] or ""), own=True)),
     ]
     more = f" The {SHOWN} largest are shown." if total["strata"] > SHOWN else ""
     note = f"{total['strata']:,} strata judged {total['judged']:,} documents and flagged {total['flagged']:,}.{more}"
-    yield Block(
-        "Strata of origin", note, table=table("Trusted human text by stratum", columns, found.rows), sql=found.sql
-    )
+    made = table("Trusted human text by stratum", columns, found.rows)
+    title = "Which human text each kind of document was held against"
+    yield Block(title, note, table=made, sql=found.sql, folded=True, also=[queries.ORIGIN_TOTAL])
 
 
 def _near_flag(account: Account) -> Block:
     found = account.ask(queries.NEAR_FLAG)
     texts = account.texts([row["doc_id"] for row in found.rows])
     columns = [
-        number_column("human_p", "human_p", figure),
-        number_column("Log-odds over the threshold", "over", figure),
-        number_column("q", "q_synthetic", figure),
-        number_column("P from text", "prob_calibrated", figure),
-        number_column("P from all evidence", "prob_pooled", figure),
+        number_column("Log-odds over the threshold", "over", _signed),
+        _pair("P from text, and from all evidence", "prob_calibrated", "prob_pooled"),
+        _pair("human_p, and q", "human_p", "q_synthetic"),
         Column("Flag", lambda row: Cell("flagged" if row["fired"] else "not flagged")),
         text_column("Outcome", "outcome"),
         Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])), under=excerpt(row["url"] or ""))),
@@ -181,7 +196,16 @@ def _near_flag(account: Account) -> Block:
     )
 
 
-def _declared(account: Account, mind: str) -> Iterator[Block]:
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _pair(heading: str, first: str, second: str) -> Column:
+    """Two numbers of a document, the second below the first."""
+    return Column(heading, lambda row: Cell(figure(row[first]), number=True, under=figure(row[second])), number=True)
+
+
+def _declared(account: Account) -> Iterator[Block]:
     found = account.ask(queries.DECLARED)
     if found.rows:
         columns = [
@@ -193,7 +217,7 @@ def _declared(account: Account, mind: str) -> Iterator[Block]:
         yield Block(
             "Against what the sources declare",
             "A declaration is a claim: where it and the detector disagree, either may be wrong. Where it is true, the rate is "
-            f"one of false positives among the human, of recall among the synthetic. {mind}",
+            "one of false positives among the human, of recall among the synthetic.",
             table=table("Flags by declared origin", columns, found.rows),
             sql=found.sql,
         )
@@ -201,8 +225,19 @@ def _declared(account: Account, mind: str) -> Iterator[Block]:
 
 def _abstained(account: Account) -> Iterator[Block]:
     if account.has("documents", "ai_abstain") and (silent := account.ask(queries.ABSTAINED)).rows:
-        columns = [text_column("Why", "reason"), number_column("Documents", "documents", count)]
+        columns = [
+            text_column("Why", "reason"),
+            Column("What that means", lambda row: Cell(_SILENT.get(row["reason"], ""))),
+            number_column("Documents", "documents", count),
+        ]
         yield Block("Not judged", table=table("Documents without a judgment", columns, silent.rows), sql=silent.sql)
+
+
+_SILENT: Final = {
+    "too_short": "too few words for a judgment",
+    "not_prose": "lists, tables, code: nothing the detector was trained on",
+    "untrained_language": "a language that the detector was not trained on",
+}
 
 
 _QUANTILES: Final = [
@@ -259,6 +294,9 @@ def _lengths(account: Account) -> Iterator[Block]:
         yield _quantiles(account, "n_words")
 
 
+_NAMES: Final = {"quality": "quality", "n_words": "words a document"}
+
+
 def _quantiles(account: Account, column: str) -> Block:
     found = account.ask(queries.QUANTILES.format(column=column))
-    return Block("Quantiles", table=table(f"Quantiles of {column}", _QUANTILES, found.rows), sql=found.sql)
+    return Block("Quantiles", table=table(f"Quantiles of {_NAMES[column]}", _QUANTILES, found.rows), sql=found.sql)

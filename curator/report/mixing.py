@@ -20,6 +20,7 @@ from curator.report.cells import (
     share,
     table,
     text_column,
+    topic,
 )
 from curator.report.figures import Span
 from curator.report.parts import Block, Section
@@ -132,7 +133,7 @@ def _frontier(account: Account) -> Iterator[Block]:
         [row["target"] for row in here if row["target"] is not None],
     )
     columns = [
-        Column("", lambda row: Cell("under a cap of" if row["what"] == "cap" else "this mixture, as drawn")),
+        Column("Mixture", lambda row: Cell("under this cap" if row["what"] == "cap" else "this mixture, as drawn")),
         number_column("Unverified synthetic", "share", finely),
         number_column("Words, copies counted", "words", count),
         number_column(
@@ -236,7 +237,7 @@ def _dimension(account: Account, dimension: str, basis: str | None, strata: int)
     drawn = figures.spans(
         f"margins-{dimension}",
         f"Part of the words by {dimension}: reference and its box, kept, mixture",
-        [figures.clipped(line(row["stratum"])) for row in known],
+        [(topic if dimension == "topic" else line)(row["stratum"]) for row in known],
         [
             Span(row["low"], row["high"], row["reference"], row["share_kept"], row["share_expected"], row["met"])
             for row in known

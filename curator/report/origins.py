@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ from curator.report.cells import (
     number_column,
     share,
     table,
-    text_column,
 )
 from curator.report.figures import Series
 from curator.report.parts import Block, Section
@@ -34,7 +34,7 @@ SCOPES: Final = {
 def section(account: Account) -> Section:
     """The chapter on shares."""
     lead = (
-        "Share of documents that a model wrote, before and after, each with its 95 % interval. "
+        "Share of documents that a model wrote, before and after, each with its 95 % interval; people wrote the rest. "
         "Where it cannot be known, the reason stands in its place."
     )
     return Section("shares", "Human and synthetic", lead, list(_shares(account)))
@@ -50,9 +50,9 @@ def _in_short(warning: str | None) -> str:
     return "; ".join(line(part).partition(":")[0] for part in (warning or "").split("; "))
 
 
+_UNITS: Final = {"docs": "documents"}
 _WHOLE_COLUMNS: Final = [
-    Column("Of", lambda row: Cell(SCOPES.get(row["scope"], line(row["scope"])), under=_small_print(row))),
-    text_column("Unit", "unit"),
+    Column("Unit", lambda row: Cell(_UNITS.get(row["unit"], line(row["unit"])))),
     number_column("Documents", "n", count),
     number_column("Judged", "n_judged", count),
     number_column("Human", lambda row: None if row["share"] is None else 1 - row["share"], share),
@@ -62,6 +62,18 @@ _WHOLE_COLUMNS: Final = [
     number_column("Declared human", "declared_human", count),
     number_column("Declared synthetic", "declared_synthetic", count),
 ]
+
+
+def _whole_table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, Table]:
+    """The table, and the small print that all of its rows share, which need not stand in each."""
+    prints = {_small_print(row) for row in rows}
+    (shared,) = prints if len(prints) == 1 else [""]
+
+    def of(row: Mapping[str, Any]) -> Cell:
+        return Cell(SCOPES.get(row["scope"], line(row["scope"])), under="" if shared else _small_print(row))
+
+    made = table("Shares of the whole", [Column("Of", of), *_WHOLE_COLUMNS], rows)
+    return f"How, in every row: {shared}." if shared else "", made
 
 
 def _small_print(row: Mapping[str, Any]) -> str:
@@ -93,25 +105,33 @@ def _shares(account: Account) -> Iterator[Block]:
             Series("of words", "after", _points([words.get(row["scope"], _NOTHING) for row in docs])),
         ],
     )
-    yield Block(
-        "Of the whole",
-        " ".join([_AT_LEAST, _rests_on(docs)]),
-        drawn if any(_points(docs)) else None,
-        table("Shares of the whole", _WHOLE_COLUMNS, found.rows),
-        found.sql,
-    )
+    told: set[str] = set()
+    how, made = _whole_table(found.rows)
+    note = " ".join(filter(None, [_AT_LEAST, how, _rests_on(docs, told)]))
+    yield Block("Of the whole", note, drawn if any(_points(docs)) else None, made, found.sql, mind=_to_mind(docs, told))
     for dimension in ("source", "domain", "host", "language"):
-        yield from _dimension(account, dimension, f"By {dimension}")
-    yield from _months(account)
+        yield from _dimension(account, dimension, told)
+    yield from _months(account, told)
 
 
-def _rests_on(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The human text on whose scores these shares rest, and what to mind, each once."""
-    bases = dict.fromkeys(line(row["basis"]) for row in rows if row["basis"])
-    said = [f"Human scores: {basis}." for basis in list(bases)[:5]]
-    said += ["More of them stand in the table shares."] if len(bases) > 5 else []
-    warnings = dict.fromkeys(line(row[name]) for row in rows for name in ("warning", "warning_after") if row.get(name))
-    return " ".join([*said, *(f"Mind: {warning}." for warning in warnings)])
+def _new(sentences: Sequence[str], told: set[str]) -> list[str]:
+    """What the chapter has not said yet."""
+    new = [sentence for sentence in dict.fromkeys(sentences) if sentence not in told]
+    told.update(new)
+    return new
+
+
+def _rests_on(rows: Sequence[Mapping[str, Any]], told: set[str]) -> str:
+    """The human text on whose scores these shares rest."""
+    bases = _new([part for row in rows if row["basis"] for part in line(row["basis"]).split("; ")], told)
+    more = " and others, which stand in the table shares" if len(bases) > 5 else ""
+    return f"Held against human text: {'; '.join(bases[:5])}{more}." if bases else ""
+
+
+def _to_mind(rows: Sequence[Mapping[str, Any]], told: set[str]) -> str:
+    """What to mind about these shares."""
+    warnings = [line(row[name]) for row in rows for name in ("warning", "warning_after") if row.get(name)]
+    return " ".join(f"Mind: {warning}." for warning in _new(warnings, told))
 
 
 def _points(rows: Sequence[Mapping[str, Any]], end: str = "") -> list[tuple[float | None, ...] | None]:
@@ -155,10 +175,11 @@ def _why(row: Mapping[str, Any]) -> str:
     return before or (f"mixture: {after}" if after else "")
 
 
-def _dimension(account: Account, dimension: str, title: str) -> Iterator[Block]:
+def _dimension(account: Account, dimension: str, told: set[str]) -> Iterator[Block]:
+    title = f"By {dimension}"
     order = "documents desc nulls last, stratum"
     found = account.ask(queries.BY_DIMENSION.format(dimension=dimension, order=order, limit=SHOWN))
-    strata = account.ask(queries.HOW_MANY.format(dimension=dimension)).rows[0]["strata"]
+    many = account.ask(queries.HOW_MANY.format(dimension=dimension))
     if not found.rows:
         return
     known = [row for row in found.rows if any(_points([row], "_before") + _points([row], "_after"))]
@@ -168,23 +189,58 @@ def _dimension(account: Account, dimension: str, title: str) -> Iterator[Block]:
         [line(row["stratum"]) for row in known],
         _before_after(known),
     )
+    strata = many.rows[0]["strata"]
     rest = strata - len(found.rows)
-    note = (
-        f"The {SHOWN} largest of {strata:,}; for the others: curator shares OUT --by {dimension}." if rest > 0 else ""
+    said = (
+        [f"The {SHOWN} largest of {strata:,}; for the others: `curator shares OUT --by {dimension}`."] if rest else []
     )
-    note += " What is unknown stands in the table only." if 0 < len(known) < len(found.rows) else ""
-    note += " " + _rests_on(known)
+    said += ["What is unknown stands in the table only."] if 0 < len(known) < len(found.rows) else []
+    note, mind = " ".join([*said, _rests_on(known, told)]).strip(), _to_mind(known, told)
     made = _dimension_table(f"Synthetic share {title.lower()}", dimension.capitalize(), found.rows)
-    yield Block(title, note, drawn if known else None, made, found.sql)
+    also = [many.sql] if rest else []
+    # hosts repeat what their domains say, for those who look for one
+    yield Block(title, note, drawn if known else None, made, found.sql, dimension == "host", mind, also)
 
 
-def _months(account: Account) -> Iterator[Block]:
-    found = account.ask(queries.BY_DIMENSION.format(dimension="month", order="stratum", limit=240))
-    dated = [row for row in found.rows if row["stratum"] and row["stratum"][:1].isdigit()]
+def _months(account: Account, told: set[str]) -> Iterator[Block]:
+    found = account.ask(queries.MONTHS)
+    dated = {row["stratum"]: row for row in found.rows if _MONTH.fullmatch(row["stratum"] or "")}
     if not dated:
         return
+    months = _calendar(sorted(dated))
+    known = [dated.get(month, _NO_MONTH) for month in months]
+    at = months.index(_ASSISTANTS) - 0.5 if _ASSISTANTS in months[1:] else None
     drawn = figures.over_time(
-        "shares-month", "Synthetic share by month", [line(row["stratum"]) for row in dated], _before_after(dated)
+        "shares-month",
+        "Synthetic share by month",
+        months,
+        _before_after(known),
+        [] if at is None else [(at, "assistants open to everybody")],
     )
     made = _dimension_table("Synthetic share by month", "Month", found.rows)
-    yield Block("By month", _rests_on(found.rows), drawn if any(_points(dated, "_before")) else None, made, found.sql)
+    many = account.ask(queries.HOW_MANY.format(dimension="month"))
+    rest = many.rows[0]["strata"] - len(found.rows)
+    said = f"The latest {len(found.rows):,} of {many.rows[0]['strata']:,} months." if rest else ""
+    note = " ".join(filter(None, [said, _rests_on(found.rows, told)]))
+    mind = _to_mind(found.rows, told)
+    some = any(_points(known, "_before") + _points(known, "_after"))
+    also = [many.sql] if rest else []
+    yield Block("By month", note, drawn if some else None, made, found.sql, mind=mind, also=also)
+
+
+_MONTH: Final = re.compile(r"\d{4}-\d{2}")
+_ASSISTANTS: Final = "2022-12"  # the first whole month of them
+_NO_MONTH: Final = dict.fromkeys(
+    f"{n}{e}" for n in ("low", "share", "high", "lower", "second") for e in ("_before", "_after")
+)
+
+
+def _calendar(dated: list[str]) -> list[str]:
+    """Every month from the first to the last: one without documents leaves a gap, and no two look nearer than they are.
+
+    Over more than a century only the months that have documents: some date in it is no date.
+    """
+    begin, end = (12 * int(month[:4]) + int(month[5:]) - 1 for month in (dated[0], dated[-1]))
+    if end - begin > 1200:
+        return dated
+    return [f"{i // 12:04d}-{i % 12 + 1:02d}" for i in range(begin, end + 1)]

@@ -12,8 +12,8 @@ from markupsafe import Markup
 from curator.audit import open_audit
 from curator.errors import InputError
 from curator.report import funnel, likeness, measures, mixing, origins, queries, reading, tails
-from curator.report.cells import interval, line, share, table, text_column
-from curator.report.parts import LONG, Block, Section
+from curator.report.cells import Cell, Column, interval, line, roughly, share, table, ticked
+from curator.report.parts import LONG, Block, Section, Tile
 from curator.report.queries import Account
 from curator.shards import writing
 from curator.workspace import finished
@@ -37,13 +37,14 @@ def render(root: Path) -> str:
     with open_audit(root) as con:
         account = Account.of(con, root)
         sections = [section for section in _sections(account) if section.blocks]
-        headline = _headline(account)
+        headline, tiles = _headline(account), list(_tiles(account, {section.anchor for section in sections}))
         (run,) = account.ask(queries.RUN).rows
     alarms = next((len(s.blocks[0].table.rows) for s in sections if s.anchor == "alarms" and s.blocks[0].table), 0)
     page: str = _template().render(
         style=Markup(_resource("style.css")),
         title=f"{line(run['recipe'])} · {run['run_id']}",
         headline=headline,
+        tiles=tiles,
         alarms=alarms,
         sections=sections,
         run=run,
@@ -61,6 +62,7 @@ def _template() -> Any:
     except ImportError as error:
         raise InputError("the report is laid out by Jinja2; pip install 'corpus-curator[report]'") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["ticked"] = ticked
     return environment.from_string(_resource("template.html"))
 
 
@@ -84,26 +86,51 @@ def _headline(account: Account) -> list[str]:
     curated, copies = (sum(row[name] for row in rows) for name in ("documents", "copies"))
     again = f", as {copies:,} copies" if copies > curated else ""
     said = [f"Of {total:,} documents {curated:,} are in the mixture ({share(curated / total)}){again}."]
-    whole = {row["scope"]: row for row in origins.whole(account).rows if row["unit"] == "docs"}
-    if {"input", "mixture"} <= whole.keys():
-        said.append(_before_and_after(whole["input"], whole["mixture"]))
+    whole = _whole(account)
+    if whole and whole["input"]["share"] is None and whole["input"]["reason"] == whole["mixture"]["reason"]:
+        said.append(f"How much of it is synthetic is unknown: {line(whole['input']['reason'])}.")
     return said
 
 
-def _before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    if before["share"] is None and before["reason"] == after["reason"]:
-        return f"How much of it is synthetic is unknown: {line(before['reason'])}."
-    return f"Synthetic: {_said(before)} of the input, {_said(after)} of the mixture."
+def _whole(account: Account) -> dict[str, Mapping[str, Any]]:
+    """The shares of all documents, by scope; empty where input or mixture has none."""
+    whole: dict[str, Mapping[str, Any]] = {
+        row["scope"]: row for row in origins.whole(account).rows if row["unit"] == "docs"
+    }
+    return whole if {"input", "mixture"} <= whole.keys() else {}
 
 
-def _said(row: Mapping[str, Any]) -> str:
+def _tiles(account: Account, chapters: set[str]) -> Iterator[Tile]:
+    """The numbers that most readers come for, each beside the chapter that has its query."""
+    rows = funnel.outcomes(account).rows
+    documents, words = (sum(row[name] for row in rows) for name in ("documents", "words"))
+    if words:
+        curated = sum(row["words"] for row in rows if row["outcome"] == "curated")
+        small = f"of {roughly(words)} ({share(curated / words)})"
+        yield Tile("Words in the mixture", roughly(curated), small, "funnel")
+    whole = _whole(account)
+    if any(row["share"] is not None for row in whole.values()):
+        yield _share_tile("Synthetic before", "of the input", whole["input"])
+        yield _share_tile("Synthetic after", "of the mixture", whole["mixture"])
+    copies = sum(row["documents"] for row in rows if row["outcome"] == "duplicate")
+    if documents and "duplicates" in chapters:
+        yield Tile("Duplicates removed", roughly(copies), f"{share(copies / documents)} of the documents", "duplicates")
+    yield from tails.tiles(account)
+    yield from likeness.tiles(account)
+
+
+def _share_tile(name: str, of: str, row: Mapping[str, Any]) -> Tile:
     if row["share"] is None:
-        return f"an unknown part ({line(row['reason'])})"
-    return f"{share(row['share'])} ({interval(row['low'], row['high'])}, at least {share(row['lower'])})"
+        return Tile(name, "unknown", f"{of}: {line(row['reason'])}", "shares")
+    small = f"{of}; {interval(row['low'], row['high'])} (95 %), at least {share(row['lower'])}"
+    return Tile(name, share(row["share"]), small, "shares")
 
 
 def _alarms(account: Account) -> Iterator[Block]:
     found = account.ask(queries.ALARMS)
     if found.rows:
-        columns = [text_column("Alarm", "kind"), text_column("What looked wrong, and what to change", "message", LONG)]
+        columns = [
+            Column("Alarm", lambda row: Cell(line(row["kind"]).replace("_", " "))),
+            Column("What looked wrong, and what to change", lambda row: Cell(line(row["message"])[:LONG], own=True)),
+        ]
         yield Block(table=table("Alarms of this run", columns, found.rows), sql=found.sql)

@@ -1,4 +1,4 @@
-"""What the page is made of: sections of blocks, each block a figure, a table and the query both came from."""
+"""What the page is made of: sections of blocks, each block a figure, a table and the queries both came from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ LONG: Final = 10_000  # characters of what is the run's own and not a document's
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a section. folded: shown only when asked for."""
+    """A part of a section.
+
+    mind: what not to forget when reading it. also: queries behind numbers of the note. verbatim: lines to show as they are.
+    folded: shown only when asked for, and on paper.
+    """
 
     title: str = ""
     note: str = ""
@@ -23,6 +27,14 @@ class Block:
     table: Table | None = None
     sql: str = ""
     folded: bool = False
+    mind: str = ""
+    also: Sequence[str] = ()
+    verbatim: str = ""
+
+    @property
+    def queries(self) -> list[str]:
+        """Every query behind the block, its own first."""
+        return [self.sql, *(sql for sql in self.also if sql != self.sql)]
 
 
 @dataclass(frozen=True)
@@ -33,3 +45,13 @@ class Section:
     title: str
     lead: str
     blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One of the few numbers at the head of the page; its anchor is the chapter where its query stands."""
+
+    name: str
+    value: str
+    small: str
+    anchor: str

@@ -50,29 +50,17 @@ order by case unit when 'docs' then 0 when 'words' then 1 else 2 end,
          case scope when 'input' then 0 when 'unique' then 1 when 'kept' then 2 else 3 end"""
 
 BY_DIMENSION: Final = """\
-select stratum,
-       max(n) filter (scope = 'input') as documents,
-       max(n_judged) filter (scope = 'input') as judged,
-       max(lower) filter (scope = 'input') as lower_before,
-       max(share) filter (scope = 'input') as share_before,
-       max(low) filter (scope = 'input') as low_before,
-       max(high) filter (scope = 'input') as high_before,
-       max(second) filter (scope = 'input') as second_before,
-       max(method) filter (scope = 'input') as method,
-       max(second_method) filter (scope = 'input') as second_method,
-       coalesce(max(n) filter (scope = 'mixture'), 0) as documents_after,
-       max(lower) filter (scope = 'mixture') as lower_after,
-       max(share) filter (scope = 'mixture') as share_after,
-       max(low) filter (scope = 'mixture') as low_after,
-       max(high) filter (scope = 'mixture') as high_after,
-       max(second) filter (scope = 'mixture') as second_after,
-       max(basis) filter (scope = 'input') as basis,
-       max(warning) filter (scope = 'input') as warning,
-       max(warning) filter (scope = 'mixture') as warning_after,
-       max(reason) filter (scope = 'input') as why_unknown,
-       max(reason) filter (scope = 'mixture') as why_unknown_after
-from shares where dimension = '{dimension}' and unit = 'docs'
-group by stratum order by {order} limit {limit}"""
+with b as (from shares where dimension = '{dimension}' and unit = 'docs' and scope = 'input'),
+     a as (from shares where dimension = '{dimension}' and unit = 'docs' and scope = 'mixture')
+select stratum, b.n as documents, b.n_judged as judged, b.lower as lower_before, b.share as share_before, b.low as low_before,
+       b.high as high_before, b.second as second_before, b.method, b.second_method, coalesce(a.n, 0) as documents_after,
+       a.lower as lower_after, a.share as share_after, a.low as low_after, a.high as high_after, a.second as second_after,
+       b.basis, b.warning, a.warning as warning_after, b.reason as why_unknown, a.reason as why_unknown_after
+from b full join a using (stratum) order by {order} limit {limit}"""
+
+MONTHS_SHOWN: Final = 240
+_LATEST: Final = BY_DIMENSION.format(dimension="month", order="stratum desc", limit=MONTHS_SHOWN)
+MONTHS: Final = f"from (\n{_LATEST}\n) order by stratum"
 
 HOW_MANY: Final = (
     "select count(distinct stratum) as strata from shares where dimension = '{dimension}' and unit = 'docs'"
@@ -240,8 +228,12 @@ with near as (
   (select 1 as side, * from documents where {column} {above} {number} and {column} <> 0
    order by {column}, doc_id limit {limit}))
 select {column}::double as value, list_contains(reasons, '{reason}') as fired, outcome, source, url,
-       doc_id::varchar as doc_id
+       doc_id::varchar as doc_id, (select fired from rules where reason = '{reason}') as fired_on
 from near order by side, {column}, doc_id"""
+
+FIRED: Final = """\
+select outcome, source, url, doc_id::varchar as doc_id from documents
+where list_contains(reasons, '{reason}') order by doc_id limit {limit}"""
 
 RUN: Final = """\
 select run_id, recipe, recipe_fingerprint, seed, curator_version, "rows", encoder_gate, encoder_documents,
@@ -395,6 +387,11 @@ def _number(node: Mapping[str, Any]) -> str | None:
         )  # comparisons with 0 guard against empty texts; nothing lies near them
     except ValueError:
         return None
+
+
+def fired(reason: str) -> str:
+    """The query for some of the documents that a rule fired on, spread over all of them: a doc_id is a hash."""
+    return FIRED.format(reason=reason.replace("'", "''"), limit=2 * EXAMPLES)
 
 
 def near(limit: Limit) -> str:

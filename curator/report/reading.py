@@ -25,11 +25,13 @@ LIMITS: Final = 40  # limits whose neighbours are shown; a recipe with more is n
 
 
 def sections(account: Account) -> Iterator[Section]:
-    """The chapters on duplicates, quarantine, what lies near the limits, and the run itself."""
+    """The chapters on duplicates, quarantine, the run itself, and what lies near the limits."""
     yield Section(
         "duplicates", "Duplicates", "The largest clusters, and how their texts begin.", list(_clusters(account))
     )
     yield Section("quarantine", "Quarantine", "Rows that could not be read as documents.", list(_quarantine(account)))
+    yield Section("run", "This run", "What made these numbers.", list(_run(account)))
+    # Last, because on paper it is the longest: the report can be printed without it.
     yield Section(
         "limits",
         "Near the limits",
@@ -37,7 +39,6 @@ def sections(account: Account) -> Iterator[Section]:
         "read them to see whether the limit is where it should be.",
         list(_near(account)),
     )
-    yield Section("run", "This run", "What made these numbers.", list(_run(account)))
 
 
 def _clusters(account: Account) -> Iterator[Block]:
@@ -52,20 +53,28 @@ def _clusters(account: Account) -> Iterator[Block]:
             number_column("Exact", "exact_members", count),
             number_column("Removed", "removed", count),
             number_column("Sources", "sources", count),
-            number_column("Least alike", "min_similarity", figure),
-            text_column("What stands for it", "outcome"),
+            number_column("Least similarity", "min_similarity", figure),
+            text_column("Its representative", "outcome"),
             text_column("Source", "source"),
-            *_document_columns(account, found),
+            _text_column(account.texts([row["doc_id"] for row in found.rows if row["doc_id"]])),
         ]
         made = table("The ten largest clusters", columns, found.rows)
-        yield Block("", "Texts are read from documents/ by doc_id.", table=made, sql=found.sql)
-    columns = [text_column("What was counted", "name"), number_column("How many", "value", count)]
+        note = (
+            "“Exact” have the same words as the centre of the cluster; similarity is the part of their word 5-grams that two "
+            "texts share (Jaccard). “Removed” are those dropped as duplicates: where rules dropped the representative too, none "
+            "of the cluster had a text to stand for. Texts are read from `documents/` by doc_id."
+        )
+        yield Block("", note, table=made, sql=found.sql)
+    columns = [
+        Column("What was counted", lambda row: Cell(line(row["name"]).replace("_", " "))),
+        number_column("How many", "value", count),
+    ]
     yield Block("Counts", table=table("Counts of deduplication", columns, counted.rows), sql=counted.sql, folded=True)
 
 
-def _document_columns(account: Account, found: Answer) -> list[Column]:
-    texts = account.texts([row["doc_id"] for row in found.rows if row["doc_id"]])
-    return [Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])))), text_column("URL", "url")]
+def _text_column(texts: Mapping[str, str]) -> Column:
+    """How a document begins, its address below where it has one."""
+    return Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])), under=excerpt(row["url"] or "")))
 
 
 def _quarantine(account: Account) -> Iterator[Block]:
@@ -90,11 +99,42 @@ def _near(account: Account) -> Iterator[Block]:
     limits = account.limits()
     answers = [account.ask(queries.near(limit)) for limit in limits[:LIMITS]]
     texts = account.texts([row["doc_id"] for answer in answers for row in answer.rows])
+    rules = account.ask(queries.RULES) if account.has("rules") else Answer("", [])
     for limit, answer in zip(limits, answers, strict=False):
         if answer.rows:
             yield _neighbours(limit, answer, texts)
-    if len(limits) > LIMITS:
-        yield Block(note=f"{len(limits) - LIMITS:,} more limits of the recipe are not shown.")
+    yield from _without_limits(account, {limit.reason for limit in limits}, rules)
+    empty = [_title(limit) for limit, answer in zip(limits, answers, strict=False) if not answer.rows]
+    said = [f"No document has a value other than 0 for {'; '.join(empty)}."] if empty else []
+    said += [f"{len(limits) - LIMITS:,} more limits of the recipe are not shown."] if len(limits) > LIMITS else []
+    if said:
+        yield Block(note=" ".join(said))
+
+
+def _without_limits(account: Account, limited: set[str], rules: Answer) -> Iterator[Block]:
+    """Rules that compare no single column with a number have nothing near it: what they fired on, by a fixed draw."""
+    answers = {
+        row["reason"]: account.ask(queries.fired(row["reason"]))
+        for row in rules.rows
+        if row["reason"] not in limited and row["fired"]
+    }
+    texts = account.texts([row["doc_id"] for answer in answers.values() for row in answer.rows])
+    for row in rules.rows:
+        if (answer := answers.get(row["reason"])) is None:
+            continue
+        columns = [
+            text_column("Outcome", "outcome"),
+            _text_column(texts),
+            text_column("Source", "source"),
+        ]
+        note = f"The rule fired on {row['fired']:,} documents; it has no number to be near to. These are {len(answer.rows)} of them."
+        title = f"{row['reason']}: {line(row['sql'])}"
+        made = table(title, columns, answer.rows)
+        yield Block(title, note, table=made, sql=answer.sql, folded=True, also=[rules.sql])
+
+
+def _title(limit: Limit) -> str:
+    return f"{limit.reason}: {limit.column} {limit.sign} {limit.number}"
 
 
 def _neighbours(limit: Limit, answer: Answer, texts: Mapping[str, str]) -> Block:
@@ -102,19 +142,24 @@ def _neighbours(limit: Limit, answer: Answer, texts: Mapping[str, str]) -> Block
         number_column(limit.column, "value", figure),
         Column("Rule", lambda row: Cell("fired" if row["fired"] else "did not fire")),
         text_column("Outcome", "outcome"),
-        Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])))),
+        _text_column(texts),
         text_column("Source", "source"),
-        text_column("URL", "url"),
     ]
-    title = f"{limit.reason}: {limit.column} {limit.sign} {limit.number}"
-    note = "" if limit.alone else "The rule has other conditions too, so it may fire on either side of this number."
+    fired = answer.rows[0]["fired_on"]
+    note = f"The rule fired on {fired:,} document{'' if fired == 1 else 's'}."
+    note += "" if limit.alone else " It has other conditions too, so it may fire on either side of this number."
+    title = _title(limit)
     return Block(title, note, table=table(title, columns, answer.rows), sql=answer.sql, folded=True)
 
 
 def _run(account: Account) -> Iterator[Block]:
     found = account.ask(queries.RUN)
     if found.rows:
-        pairs = [{"what": name.replace("_", " "), "value": value} for name, value in found.rows[0].items()]
+        counted = ("rows", "encoder_documents")
+        pairs = [
+            {"what": name.replace("_", " "), "value": count(value) if name in counted else value}
+            for name, value in found.rows[0].items()
+        ]
         columns = [text_column("What", "what"), text_column("Value", "value")]
         yield Block("Identity", table=table("Identity of the run", columns, pairs), sql=found.sql)
     yield from _inputs(account)
@@ -127,9 +172,8 @@ def _run(account: Account) -> Iterator[Block]:
     columns = [text_column(n.capitalize(), n, LONG) for n in ("name", "version", "fingerprint", "settings")]
     yield Block("Stages", table=table("Stages that measured", columns, stages.rows), sql=stages.sql, folded=True)
     yield from _rules(account)
-    lines = [{"line": text} for row in recipe.rows for text in row["recipe_toml"].splitlines() if text.strip()]
-    made = table("The recipe, every default spelled out", [text_column("Line", "line", LONG)], lines)
-    yield Block("Recipe", table=made, sql=recipe.sql, folded=True)
+    lines = [line(text) for row in recipe.rows for text in row["recipe_toml"].splitlines() if text.strip()]
+    yield Block("Recipe, every default spelled out", sql=recipe.sql, folded=True, verbatim="\n".join(lines))
 
 
 def _inputs(account: Account) -> Iterator[Block]:
@@ -142,7 +186,8 @@ def _inputs(account: Account) -> Iterator[Block]:
     ]
     rest = total - len(found.rows)
     note = f"The first {len(found.rows)} of {total:,}." if rest > 0 else ""
-    yield Block("Inputs", note, table=table("Files the run read", columns, found.rows), sql=found.sql)
+    also = [queries.INPUT_FILES] if rest > 0 else []
+    yield Block("Inputs", note, table=table("Files the run read", columns, found.rows), sql=found.sql, also=also)
 
 
 def _rules(account: Account) -> Iterator[Block]:

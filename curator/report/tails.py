@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from curator.report import figures, queries
-from curator.report.cells import count, figure, line, number_column, share, table, text_column
+from curator.report.cells import count, figure, number_column, share, table, text_column, topic
 from curator.report.figures import Series
 from curator.report.mixing import OLDER, how_many
-from curator.report.parts import Block, Section
+from curator.report.parts import Block, Section, Tile
 from curator.report.queries import Account
 
+_NEEDED: Final = ("strata", "dimension", "human", "human_retention")
 _NAME_CHARS: Final = 30  # of a topic's name, so that its count has room beside it
 
 
@@ -24,8 +25,18 @@ def section(account: Account) -> Section:
     return Section("tails", "Tails kept and lost", lead, list(_blocks(account)))
 
 
+def tiles(account: Account) -> Iterator[Tile]:
+    """How many topics with human text lost all of it."""
+    if account.holds(*_NEEDED):
+        for row in account.ask(queries.RETAINED).rows:
+            if row["dimension"] == "topic" and row["alive"]:
+                yield Tile(
+                    "Topics lost", count(row["extinct"]), f"of {row['alive']:,} with 5 human documents or more", "tails"
+                )
+
+
 def _blocks(account: Account) -> Iterator[Block]:
-    if not account.holds("strata", "dimension", "human", "human_retention"):
+    if not account.holds(*_NEEDED):
         yield Block(note=OLDER)
         return
     retained = account.ask(queries.RETAINED)
@@ -91,12 +102,13 @@ def _topics(account: Account) -> Iterator[Block]:
         + (f" {total['empty']:,} more have less than one." if total["empty"] else "")
     )
     columns = [text_column("Topic", "stratum"), *_COLUMNS]
-    yield Block("The smallest topics", note, drawn, table("Topics, smallest first", columns, found.rows), found.sql)
+    made = table("Topics, smallest first", columns, found.rows)
+    yield Block("The smallest topics", note, drawn, made, found.sql, also=[queries.TOPICS])
 
 
 def named(name: str | None) -> str:
-    """A stratum's name, short enough to have its count beside it."""
-    return figures.clipped(line(name or ""), _NAME_CHARS)
+    """A topic's name by its words, short enough to have its count beside it."""
+    return figures.clipped(topic(name), _NAME_CHARS)
 
 
 def _least(account: Account) -> Iterator[Block]:
