@@ -39,30 +39,14 @@ _BLOCK: Final = 2048  # rows gathered from the lanes at once, at least
 _STATE_FORMAT: Final = 4  # raise it when the order changes: an old state must not resume in a new order
 
 
-class Window(NamedTuple):
-    """Row groups that lie in memory to be mixed."""
-
-    tables: list[pa.Table]
-    rows: int  # of all
-    texts: npt.NDArray[np.object_] | None = None  # of all rows, as Python has them, where the tables lack them
-
-
 class Block(NamedTuple):
     """Samples in their order."""
 
     table: pa.Table
-    texts: list[str | None] | None
+    texts: npt.NDArray[np.object_] | None = None  # as Python has them, where the table lacks them
 
-
-class Way(NamedTuple):
-    """How windows are made ready."""
-
-    step: int  # of the samples of one lane, every how many is ours
-    spoken: bool  # texts as Python has them, beside the table
-    whole: bool  # in one piece
-
-
-Part = tuple[Window, I64]  # and which of its rows, in which order
+    def slice(self, start: int, rows: int) -> Block:
+        return Block(self.table.slice(start, rows), None if self.texts is None else self.texts[start : start + rows])
 
 
 class CuratedDataset:
@@ -210,7 +194,7 @@ class CuratedDataset:
         stride, _ = self.share()
         for table, texts in self._side_by_side(plan, position, _CHUNK, spoken=True):
             for start in range(0, table.num_rows, _CHUNK):
-                some = None if texts is None else texts[start : start + _CHUNK]
+                some = None if texts is None else texts[start : start + _CHUNK].tolist()
                 for sample in samples_of(table.slice(start, _CHUNK), self.columns, some):
                     position += stride
                     if turn == self._turn:  # a loop left behind does not move the dataset
@@ -252,18 +236,17 @@ class CuratedDataset:
         stride, shard = self.share()
         first = position + (shard - position) % stride
         ours = self.lanes // math.gcd(stride, self.lanes)
-        step = ours * stride // self.lanes
+        step = ours * stride // self.lanes  # of the samples of one lane, every how many is ours
         spoken = spoken and step == 1  # else most texts would be made for other ranks
-        way = Way(step, spoken, whole=self.shuffle and (spoken or ours == 1))
         starts = range(first, first + stride * ours, stride)
-        lanes = [_Lane(self._pieces(plan, at % self.lanes, at // self.lanes, way)) for at in starts]
+        lanes = [_Lane(self._pieces(plan, at % self.lanes, at // self.lanes, step, spoken)) for at in starts]
         rounds = _rounds(ours, size)
         while True:
             taken = [lane.take(rounds) for lane in lanes]
-            counts = [sum(len(rows) for _, rows in parts) for parts in taken]
+            counts = [sum(part.table.num_rows for part in parts) for parts in taken]
             if not any(counts):
                 return
-            yield _block([part for parts in taken for part in parts], interleaved(counts) if ours > 1 else None)
+            yield _together([part for parts in taken for part in parts], interleaved(counts))
 
     def _own(self, table: pa.Table) -> pa.Table:
         """A table of the dataset's own columns; null where its files lack one."""
@@ -273,19 +256,19 @@ class CuratedDataset:
             table = pa.concat_tables([self._schema.empty_table(), table], promote_options="default").combine_chunks()
         return pa.Table.from_arrays([table[name] for name in self._schema.names], schema=self._schema)
 
-    def _pieces(self, plan: Plan, lane: int, first: int, way: Way) -> Iterator[Part]:
-        """Yield a lane's windows with the rows wanted of each: every step-th sample of the lane from the first on."""
+    def _pieces(self, plan: Plan, lane: int, first: int, step: int, spoken: bool) -> Iterator[Block]:
+        """Yield what is wanted of a lane's windows: every step-th sample of the lane from the first on."""
         short, longer = divmod(plan.total, self.lanes)
         at = lane * short + min(lane, longer)
         end = at + short + (lane < longer)
         at += first
         while at < end:
             window = int(np.searchsorted(plan.ends, at, side="right"))
-            read, order = self._window(plan, window, way)
             begin = int(plan.ends[window - 1]) if window else 0
-            picked = order[at - begin : end - begin : way.step]
-            at += len(picked) * way.step
-            yield read, picked
+            wanted = slice(at - begin, end - begin, step)
+            block = self._window(plan, window, wanted, spoken)
+            at += block.table.num_rows * step
+            yield block
 
     def share(self) -> tuple[int, int]:
         """Every how many samples of the epoch one is ours, and which: ranks first, within a rank its torch workers."""
@@ -300,28 +283,36 @@ class CuratedDataset:
         one.rank, one.world = self.rank + self.world * number, self.world * of
         return one
 
-    def _window(self, plan: Plan, window: int, way: Way) -> Part:
-        """Read a window's row groups; returns them and their rows in the order of the epoch, copies repeated."""
+    def _window(self, plan: Plan, window: int, wanted: slice, spoken: bool) -> Block:
+        """Read a window's row groups; returns those wanted of its samples, in the order of the epoch.
+
+        `spoken` asks for texts as Python has them, beside the table.
+        """
         tables, texts, rows, before = [], [], [], 0
         for visits in self._mixture.runs(plan.group, plan.windows[window]):
             table = self._own(self._mixture.read(int(plan.group[visits[0]]), self.columns, len(visits)))
-            start = 0
-            for visit in visits:
-                group, turn = int(plan.group[visit]), int(plan.turn[visit])
-                part = table.slice(start, int(self._mixture.groups.rows[group]))
-                rows.append(before + start + self._weights.rows(part, plan.epoch, group, turn, int(plan.turns[group])))
-                start += part.num_rows
-            before += start
-            if way.spoken and "text" in table.column_names:
+            rows.append(before + self._rows(plan, table, visits))
+            before += table.num_rows
+            if spoken and "text" in table.column_names:
                 texts.append(table["text"].to_numpy())  # at once: what was just decoded is still in the cache
                 table = table.drop_columns("text")
             tables.append(table)
         picked = np.concatenate(rows)
         if self.shuffle:
             picked = picked[permutation(len(picked), self.seed, f"loader:rows:{plan.epoch}:{window}")]
-        if way.whole:  # rows are picked fastest out of one piece
-            tables = [pa.concat_tables(tables).combine_chunks()]
-        return Window(tables, before, np.concatenate(texts) if texts else None), picked
+            tables = [pa.concat_tables(tables).combine_chunks()]  # one copy at a time: the pieces are let go of
+        picked = picked[wanted]
+        return Block(gathered(tables, picked), np.concatenate(texts)[picked] if texts else None)
+
+    def _rows(self, plan: Plan, table: pa.Table, visits: I64) -> I64:
+        """Which rows of a table of several row groups their visits give, and how often.  # [samples]"""
+        rows, start = [], 0
+        for visit in visits:
+            group, turn = int(plan.group[visit]), int(plan.turn[visit])
+            part = table.slice(start, int(self._mixture.groups.rows[group]))
+            rows.append(start + self._weights.rows(part, plan.epoch, group, turn, int(plan.turns[group])))
+            start += part.num_rows
+        return np.concatenate(rows)
 
     def _plan(self, epoch: int | None = None) -> Plan:
         wanted = self._epoch if epoch is None else epoch
@@ -342,40 +333,34 @@ class CuratedDataset:
 
 
 class _Lane:
-    """Rows of a lane, taken any number at a time."""
+    """Samples of a lane, taken any number at a time."""
 
-    def __init__(self, pieces: Iterator[Part]) -> None:
+    def __init__(self, pieces: Iterator[Block]) -> None:
         self._pieces = pieces
-        self._window: Window | None = None
-        self._rows: I64 = np.zeros(0, np.int64)
+        self._now: Block | None = None
+        self._at = 0
 
-    def take(self, n: int) -> list[Part]:
-        """The next n rows: windows, and which rows of each; fewer at the lane's end."""
+    def take(self, n: int) -> list[Block]:
+        """The next n samples, in pieces; fewer at the lane's end."""
         taken = []
         while n:
-            if not len(self._rows):
-                self._window = None  # let go of the old window before the next is read
-                self._window, self._rows = next(self._pieces, (None, self._rows))
-            if self._window is None:
+            if self._now is None or self._at == self._now.table.num_rows:
+                self._now = None  # let go of the old window before the next is read
+                self._now, self._at = next(self._pieces, None), 0
+            if self._now is None:
                 break
-            now, self._rows = self._rows[:n], self._rows[n:]
-            if len(now):
-                taken.append((self._window, now))
-            n -= len(now)
+            part = self._now.slice(self._at, n)
+            taken.append(part)
+            self._at += part.table.num_rows
+            n -= part.table.num_rows
         return taken
 
 
-def _block(parts: Sequence[Part], order: I64 | None) -> Block:
-    """Rows of windows laid end to end, in an order or as they come."""
-    begin = np.cumsum([0, *(window.rows for window, _ in parts)])
-    places = np.concatenate([rows + before for (_, rows), before in zip(parts, begin[:-1], strict=True)])
-    tables = [table for window, _ in parts for table in window.tables]
-    table = gathered(tables, places if order is None else places[order])
-    said = [window.texts[rows] for window, rows in parts if window.texts is not None]
-    if not said:
-        return Block(table, None)
-    texts = np.concatenate(said)
-    return Block(table, (texts if order is None else texts[order]).tolist())
+def _together(parts: Sequence[Block], places: I64) -> Block:
+    """Pick samples by their places in blocks laid end to end."""
+    texts = [part.texts for part in parts if part.texts is not None]
+    table = gathered([part.table for part in parts], places)
+    return Block(table, None if not texts else texts[0] if len(texts) == 1 else np.concatenate(texts)[places])
 
 
 def _rounds(lanes: int, size: int) -> int:
