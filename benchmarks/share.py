@@ -29,8 +29,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sklearn.base import BaseEstimator
 
-from curator import prevalence
-from curator.prevalence import BINS, Anchors, Documents, Share, basis_of, binned, estimates, prior_fitted
+from curator import mixture, prevalence
+from curator.cells import Facts
+from curator.prevalence import BINS, Anchors, Documents, Share, basis_of, binned, estimates, posterior, prior_fitted
 from curator.shares import anchors_of
 from curator.stages.ai_text import probability
 
@@ -219,9 +220,12 @@ def _known(fold: Texts, machine: Bools, basis: Texts) -> Place:
 # --- estimators ------------------------------------------------------------------------------------
 
 
-def ours(corpora: Sequence[Corpus], known: str) -> list[Share]:
-    """Shares of corpora with one basis, one source each.  known: "", "trusted" or "trusted and twins"."""
-    found = []
+def ours(corpora: Sequence[Corpus], known: str, mixed: bool = False) -> list[tuple[Share, float]]:
+    """Shares of corpora with one basis, one source each, and the true ones.  known: "", "trusted" or "trusted and twins".
+
+    mixed: of the mixture that `curator filter` draws from each corpus, were it the only source.
+    """
+    found: list[tuple[Share, float]] = []
     at_once = 1 if known == "trusted and twins" else AT_ONCE  # twins are of one corpus
     for first in range(0, len(corpora), at_once):
         part = corpora[first : first + at_once]
@@ -236,8 +240,38 @@ def ours(corpora: Sequence[Corpus], known: str) -> list[Share]:
             trusted & (known != ""), documents, source, [f"corpus {i}" for i in range(len(part))],
             part[0].place.anchors, ~inside & ~trusted if known == "trusted and twins" else None,
         )  # fmt: skip
-        found += estimates(documents, np.where(inside, source, -1), len(part), np.ones(len(source)), basis)
+        own, once = np.where(inside, source, -1), np.ones(len(source))
+        told = estimates(documents, own, len(part), once, basis)
+        if not mixed:
+            found += zip(told, [c.share for c in part], strict=True)
+            continue
+        prob = probability(np.concatenate(parts))
+        copies = np.zeros(len(source), np.int64)
+        for i, share in enumerate(told):
+            rows = np.flatnonzero(own == i)
+            copies[rows] = mixture_of(prob[rows], share.high)
+        machine = np.concatenate([_machine(c, len(p)) for c, p in zip(part, parts, strict=True)])
+        truth = [float(np.average(machine[own == i], weights=copies[own == i])) if copies[own == i].any() else np.nan for i in range(len(part))]  # fmt: skip
+        told = estimates(documents, np.where(copies > 0, own, -1), len(part), once, basis, own)
+        found += [(share, t) for share, t in zip(told, truth, strict=True) if share.share is not None]
     return found
+
+
+def mixture_of(prob: F64, upper: float | None) -> npt.NDArray[np.int64]:
+    """Copies of each document in the default recipe's mixture, which counts it at the upper end of its source's share."""
+    n = len(prob)
+    q = posterior(prob, min(0.95 if upper is None else upper, 0.95))
+    ids = np.stack([np.arange(n), np.arange(n)], axis=1).astype(np.uint64)
+    none, one = np.zeros(n, bool), np.ones(n, np.int64)
+    return mixture.sample(
+        mixture.MixtureParams(), Facts(ids, 200 * one, q, np.full(n, np.nan), one, none, none, ())
+    ).copies
+
+
+def _machine(corpus: Corpus, size: int) -> Bools:
+    """Which of a corpus's texts a model wrote, and of what is known of it."""
+    place = np.arange(size)
+    return (place >= round((1 - corpus.share) * SIZE)) & (place < SIZE)
 
 
 def simple(corpus: Corpus, anchored: bool) -> dict[str, float]:
@@ -319,6 +353,7 @@ class Said:
     covered: bool | None = None
     width: float | None = None
     under: bool | None = None  # the lower bound is no higher than the truth
+    over: bool | None = None  # the interval's upper end is no lower than the truth
     alarm: bool | None = None
 
 
@@ -331,29 +366,31 @@ def said(share: Share, truth: float) -> Said:
         share.low <= truth + near and truth - near <= share.high,
         share.high - share.low,
         share.lower <= truth + near,
+        truth - near <= share.high,
         "disagree" in (share.warning or ""),
     )
 
 
-def setting(places: list[Place], draws: int, known: str, peers: int) -> dict[str, dict[float, list[Said]]]:
-    """Every estimator on every share: `draws` corpora each, spread over the places."""
+def setting(places: list[Place], draws: int, known: str, peers: int, mixed: bool) -> dict[str, dict[float, list[Said]]]:
+    """Every estimator on every share: `draws` corpora each, spread over the places.  mixed: of their mixtures, ours alone."""
     found: dict[str, dict[float, list[Said]]] = {}
     for share in SHARES:
         usable = [p for p in places if p.machine or not share]
         corpora = [drawn(usable[i % len(usable)], share, np.random.default_rng([i, round(share * 100)])) for i in range(draws)]  # fmt: skip
         for place in usable:
             own = [c for c in corpora if c.place is place]
-            for corpus, made in zip(own, ours(own, known), strict=True):
-                found.setdefault("**this estimator**", {}).setdefault(share, []).append(said(made, corpus.share))
+            for made, truth in ours(own, known, mixed):
+                found.setdefault("**this estimator**", {}).setdefault(share, []).append(said(made, truth))
                 if made.second is not None:
-                    other = Said(made.second - corpus.share)
-                    found.setdefault("its second", {}).setdefault(share, []).append(other)
+                    found.setdefault("its second", {}).setdefault(share, []).append(Said(made.second - truth))
+        if mixed:
+            continue
         for corpus in corpora:
             _add(found, simple(corpus, known != ""), corpus)
         for corpus in corpora[:peers]:
             _add(found, quapy(corpus, known != ""), corpus)
             # beside them on the same draws: fewer draws are of fewer mixtures
-            (made,) = ours([corpus], known)
+            ((made, _),) = ours([corpus], known)
             _add(found, {"this estimator, QuaPy's draws": made.share or 0.0}, corpus)
     return found
 
@@ -367,21 +404,37 @@ def _add(found: dict[str, dict[float, list[Said]]], made: dict[str, float], corp
 def show(title: str, found: dict[str, dict[float, list[Said]]]) -> None:
     """Mean absolute error (bias) by share; coverage, width, lower bound and alarms where there are any."""
     print(f"\n### {title}\n")
-    print("| estimator |", " | ".join(f"{s:g}" for s in SHARES), "| mean |")
-    print("|---" * (len(SHARES) + 2) + "|")
+    mine = found["**this estimator**"]
+    known = [s for s in SHARES if s in mine]
+    print("| estimator |", " | ".join(f"{s:g}" for s in known), "| mean |")
+    print("|---" * (len(known) + 2) + "|")
     for name, by_share in found.items():
-        off = {s: np.array([v.off for v in by_share[s]]) for s in SHARES}
+        off = {s: np.array([v.off for v in by_share[s]]) for s in known}
         cells = [f"{np.abs(v).mean():.3f} ({v.mean():+.3f})" for v in off.values()]
         print(f"| {name} |", " | ".join(cells), f"| {np.mean([np.abs(v).mean() for v in off.values()]):.3f} |")
-    mine = found["**this estimator**"]
     rows: dict[str, Callable[[Said], Any]] = {
         "coverage of 95 %": lambda v: v.covered, "mean width": lambda v: v.width,
-        "lower bound holds": lambda v: v.under, "alarms": lambda v: v.alarm,
+        "lower bound holds": lambda v: v.under, "upper end holds": lambda v: v.over, "alarms": lambda v: v.alarm,
     }  # fmt: skip
     for name, of in rows.items():
-        values = [float(np.mean([of(v) for v in mine[s]])) for s in SHARES]
+        values = [float(np.mean([of(v) for v in mine[s]])) for s in known]
         print(f"| {name} |", " | ".join(f"{v:.3f}" for v in values), f"| {np.mean(values):.3f} |")
     sys.stdout.flush()
+
+
+def slopes(places: list[Place]) -> F64:
+    """How steeply the log-odds of a machine author rise with the score, for each generator of each domain.  # [pairs], 1 where calibrated"""
+    from sklearn.linear_model import LogisticRegression
+
+    found = []
+    for place in places:
+        human = np.concatenate([*place.human, *place.trusted])
+        for machine in (m for m in place.machine if len(m) >= FEWEST):
+            x = np.clip(np.concatenate([human, machine]), prevalence.LOWEST, -prevalence.LOWEST)[:, None]
+            y = np.repeat([0, 1], [len(human), len(machine)])
+            weight = np.where(y, 1 / len(machine), 1 / len(human)) * len(y) / 2
+            found.append(float(LogisticRegression(C=1e4).fit(x, y, sample_weight=weight).coef_[0, 0]))
+    return np.array(found)
 
 
 def main() -> None:
@@ -391,6 +444,12 @@ def main() -> None:
     parser.add_argument("--gathered", type=Path, help="dated human prose, as models/ai-text/gather.py writes it")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--peers", type=int, default=0, help="draws of each cell on which QuaPy is asked too")
+    parser.add_argument(
+        "--mixtures", action="store_true", help="also the share of the mixtures drawn from these corpora"
+    )
+    parser.add_argument(
+        "--slopes", action="store_true", help="only how steeply the odds of a machine author rise with the score"
+    )
     args = parser.parse_args()
     texts = Texts(scores(args.data, args.cache, args.gathered))
     print(f"{args.draws} corpora of {SIZE:,} a cell; {prevalence.LEVEL:.0%} intervals")
@@ -400,11 +459,20 @@ def main() -> None:
         "A domain never seen": new_domains(texts, dice),
         "A family of generators never seen": new_families(texts, dice),
     }
+    if args.slopes:
+        every = {name: slopes(places) for name, places in cases.items()}
+        for name, found in {**every, "All": np.concatenate(list(every.values()))}.items():
+            low, middle, high = np.quantile(found, [0.025, 0.5, 0.975])
+            print(f"{name}: {len(found)} pairs, slope {middle:.2f}, the middle 95 % from {low:.2f} to {high:.2f}")
+        return
     for name, places in cases.items():
         for known in ("", "trusted", "trusted and twins"):
             what = {"": "no text known", "trusted": f"{TRUSTED} trusted human texts of its kind"}
             title = f"{name}, {what.get(known, f'and {TRUSTED} machine twins')}"
-            show(title, setting(places, args.draws, known, args.peers if known != "trusted and twins" else 0))
+            peers = args.peers if known != "trusted and twins" else 0
+            for mixed in (False, True):
+                if not mixed or args.mixtures:
+                    show(title + ", mixtures" * mixed, setting(places, args.draws, known, peers, mixed))
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def test_the_lower_bound_needs_no_machine_text() -> None:
     human = np.arange(len(logit) + 300) >= len(logit)
     one, two = basis(anchors, documents, human), basis(shifted, documents, human)
     assert one is not None and two is not None
-    same = Basis(two.group, one.human, two.machine, two.names, two.borrowed, one.edges, one.fine, two.machine_fine)
+    same = Basis(two.group, one.human, two.machine, two.names, two.borrowed, one.edges)
     stratum, ones = np.where(human, -1, 0), np.ones(len(human))
     a, b = (prevalence.estimates(documents, stratum, 1, ones, x)[0] for x in (one, same))
     assert a.lower == b.lower and 0.2 < a.lower <= 0.4  # type: ignore[operator]
@@ -160,8 +160,27 @@ def test_selection_by_the_detector_does_not_make_the_rest_clean() -> None:
     assert after.method == f"{before.method} before selection"
     (everything,) = prevalence.estimates(documents, whole, 1, ones, found, whole)
     assert everything.share == pytest.approx(before.share, abs=1e-3)
-    (little,) = prevalence.estimates(documents, np.where(np.arange(20_000) < 900, 0, -1), 1, ones, found, whole)
-    assert little.share is None and little.reason and "the selection left 900 of 20000" in little.reason
+    (little,) = prevalence.estimates(documents, np.where(np.arange(20_000) < 190, 0, -1), 1, ones, found, whole)
+    assert little.share is None and little.reason and "the selection left 190 of 20000" in little.reason
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.sampled_from([0.5, 1.0, 3.0]))
+def test_machine_text_by_score_adds_up_to_the_share_and_rises(seed: int, share: float, slope: float) -> None:
+    scores = np.random.default_rng(seed).multinomial(5_000, np.random.default_rng(seed).dirichlet(np.full(BINS, 0.1)))
+    (chance,) = prevalence.machine_by_step(scores[None].astype(float), np.array([share]), slope)
+    assert (scores * chance).sum() / 5_000 == pytest.approx(share, abs=1e-6)
+    assert (np.diff(chance) >= 0).all() and chance.min() >= 0 and chance.max() <= 1
+
+
+def test_at_the_true_share_a_calibrated_score_says_what_is_machine_text() -> None:
+    prob = 1 / (1 + np.exp(-prevalence.MIDDLE))
+    human = np.exp(-((prevalence.MIDDLE + 3) ** 2) / 12)
+    machine = human * prob / (1 - prob)  # the odds at prior one half are those of the score
+    share, parts = 0.2, (human / human.sum(), machine / machine.sum())
+    scores = (1 - share) * parts[0] + share * parts[1]
+    (chance,) = prevalence.machine_by_step(1_000 * scores[None], np.array([share]))
+    np.testing.assert_allclose(chance[scores > 1e-12], (share * parts[1] / scores)[scores > 1e-12], atol=1e-6)
 
 
 def test_no_basis_or_too_few_documents_is_null_with_a_reason() -> None:
