@@ -44,10 +44,10 @@ def _rules(recipe: Recipe, judged: Judged) -> Iterator[Alarm]:
                 f"{recipe.alarms.rule_over:g}); look at some, then `curator redecide --set {reason}=…`",
             )
     idle = [reason for reason, count in judged.fired.items() if count == 0]
-    if idle:
+    if idle and readable >= recipe.alarms.idle_from:
         yield Alarm(
             "rule_idle",
-            f"{len(idle)} rule(s) dropped nothing: {', '.join(idle)}; check their limits, or leave them out",
+            f"{len(idle)} rule(s) dropped none of {readable:,} documents: {', '.join(idle)}; check their limits, or leave them out",
         )
 
 

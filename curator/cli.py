@@ -272,7 +272,7 @@ def _echo_mixture(found: dict[str, Any]) -> None:
         name, unit = row["name"], "" if row["name"] == "budget_words" else "%"
         asked, got = (f"{100 * v:.1f} %" if unit else f"{v:,.0f}" for v in (row["target"], row["realised"]))
         click.echo(f"mixture {name:<15} {'at least ' if name == 'snapshot' else ''}{asked}, drawn {got}")
-    topics = f", {found['topics']:,} topics" if found["topics"] else ""
+    topics = f", {found['topics']:,} topic{'s' * (found['topics'] > 1)}" if found["topics"] else ""
     click.echo(
         f"mixture margins         {found['margins_met']:,} of {found['margins']:,} in their boxes around {_HELD_TO[found['reference']]}{topics}"
     )

@@ -22,6 +22,7 @@ The draw is a keyed hash of the document's id: whole copies, and one more by cha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -171,6 +172,12 @@ class _Plan:
     def words(self) -> float:
         return float((self.solution.weight * self.rows.cells.words).sum())
 
+    @property
+    def synthetic(self) -> float:
+        """The expected share of unverified synthetic words, of however few words there are."""
+        mass = self.solution.weight * self.rows.cells.words
+        return _share(float((mass * unverified(self.rows.cells)).sum()), float(mass.sum()))
+
 
 def sample(params: MixtureParams, facts: Facts) -> Mixture:
     """Draw the mixture from the documents at hand.
@@ -228,6 +235,8 @@ def _of_all(params: MixtureParams, facts: Facts, cells: Cells) -> _Plan:
     wanted = np.minimum(1.0, (1 - q) / (1 - cap)) if cap < 1 else np.ones(len(q))
     base = _filled(preference(params, cells), cells.words, np.ones(len(q)), float((wanted * cells.words).sum()))
     free = _solved(params, facts, cells, base, most, _Ask(margins=False, floors=False))
+    if free.synthetic > cap + HOLDS:  # nothing is human enough: rather no mixture than one over the cap
+        return dataclasses.replace(free, solution=dataclasses.replace(free.solution, weight=np.zeros(len(base))))
     for width, dearest in _GIVING_WAY:
         plan = _solved(params, facts, cells, base, most, _Ask(width, dearest, reach=free.words))
         if plan.holds and plan.words >= SHRINK * free.words:
@@ -505,6 +514,12 @@ def _parts(values: F64, total: float) -> F64:
 def _notes(params: MixtureParams, facts: Facts, plan: _Plan, boxes: list[dict[str, Any]]) -> tuple[str, ...]:
     """What had to give way, in words."""
     said = []
+    if len(facts.q) and not plan.words:
+        least = float(unverified(plan.rows.cells).min())
+        return (
+            f"no mixture holds at most {params.max_synthetic:.0%} synthetic text: even the documents likeliest human count as "
+            f"{least:.0%}; vouch for human text with --reference or --calibration, or allow more with --set mixture.max_synthetic=…",
+        )
     if plan.ask.budget < params.budget_words:
         said.append(
             f"the budget of {params.budget_words:,} words was cut to {plan.ask.budget:,.0f}: more cannot hold cap and margins"

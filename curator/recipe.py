@@ -36,6 +36,7 @@ class Alarms:
     """Shares beyond which a run says so loudly, with the setting to change."""
 
     rule_over: float = 0.5  # one rule drops more than this share of the readable documents
+    idle_from: int = 10_000  # readable documents from which a rule that drops none of them is worth a word
     source_lost: float = 1.0  # a source loses at least this share of its documents
     quarantine_over: float = 0.05
     human_under: float = (

@@ -13,7 +13,7 @@ from curator.recipe import from_dict
 from curator.shares import shipped_anchors
 from tests.judging import judged
 
-RECIPE = from_dict({"stages": {"text_stats": {}}, "mixture": {"max_synthetic": 1.0}})
+RECIPE = from_dict({"stages": {"text_stats": {}}, "mixture": {"max_synthetic": 1.0}, "alarms": {"idle_from": 10}})
 
 
 def raised(outcome: list[str], fired: dict[str, int], flagged: list[bool] | None = None) -> dict[str, str]:
@@ -41,6 +41,7 @@ def test_a_rule_that_drops_most_and_one_that_drops_nothing() -> None:
     assert "rule short drops 6 of 10" in found["rule_over"] and "--set short=" in found["rule_over"]
     assert "idle" in found["rule_idle"]
     assert "source 'a' loses 5 of its 5 documents" in found["source_lost"]
+    assert "rule_idle" not in raised(["curated"] * 9, {"short": 1, "idle": 0})  # too few to expect every fault
 
 
 def test_quarantine_and_an_empty_mixture() -> None:

@@ -65,6 +65,16 @@ def test_a_human_corpus_is_kept_whole() -> None:
     assert (found.copies == 1).mean() > 0.99 and row(found, "max_synthetic")["price"] == 0 and not found.notes
 
 
+def test_where_nothing_is_human_enough_there_is_no_mixture() -> None:
+    facts = world(machine=1.0)
+    facts = dataclasses.replace(facts, q=np.clip(facts.q, 0.4, 1.0))
+    found = sample(MixtureParams(), facts)
+    assert not found.copies.any() and not found.expected.any() and row(found, "max_synthetic")["expected"] == 0
+    (said,) = found.notes
+    assert "even the documents likeliest human count as 4" in said and "--reference" in said
+    assert sample(MixtureParams(max_synthetic=0.6), facts).copies.any()
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(0, 10_000), st.floats(0.05, 0.9), st.floats(0.06, 0.5), st.sampled_from([0, 100_000, 300_000]))
 def test_the_cap_is_exact_in_expectation_and_within_three_errors_as_drawn(
@@ -247,13 +257,6 @@ def test_a_budget_that_cannot_be_met_stops_with_the_frontier() -> None:
     facts = world(machine=1.0)
     with pytest.raises(RecipeError, match=r"the most words by cap are 5%: .*; set mixture.budget_words"):
         sample(MixtureParams(budget_words=1_000_000), facts)
-
-
-def test_a_corpus_of_machines_leaves_next_to_nothing_and_says_so() -> None:
-    facts = world(machine=1.0)
-    q = np.maximum(facts.q, 0.3)
-    found = sample(MixtureParams(), dataclasses.replace(facts, q=q))
-    assert not row(found, "max_synthetic")["met"] and (found.expected * facts.words).sum() < 0.01 * facts.words.sum()
 
 
 def test_the_frontier_is_what_a_sort_says() -> None:
