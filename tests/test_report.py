@@ -387,7 +387,7 @@ def test_what_is_unknown_leaves_a_gap_and_not_a_zero() -> None:
     five = [Series("input", "before", [(0.1, 0.2, 0.3, 0.05, 0.4), None, (0.1, 0.2, 0.3, None, None)])]
     beside = Page(wide(figures.intervals("f", "shares", ["a", "b", "c"], five)))
     drawn = [v for tag, name, v in beside.attributes if tag == "use" and name == "style" and "--before" in v]
-    assert len(drawn) == 2 + 1 + 2 and "another estimator" in beside.texts  # two points, the legend's, a tick, a mark
+    assert len(drawn) == 2 + 1 + 2 and "second estimate" in beside.texts  # two points, the legend's, a tick, a mark
     long = figures.over_time("f", "shares", [f"{i:03d}" for i in range(240)], [Series("input", "before", values * 80)])
     assert len([t for t in Page(wide(long)).texts if re.fullmatch(r"\d{3}", t)]) == 12
 

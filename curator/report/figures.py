@@ -253,7 +253,7 @@ def intervals(name: str, title: str, labels: Sequence[str], series: Sequence[Ser
             axes.plot([v[1] for _, v in known], y, "os"[k % 2], color=COLOURS[one.colour], label=one.name, markersize=6)
             _beside(axes, [v for _, v in known], y, COLOURS[one.colour])
         beside = any(v is not None and len(v) > 3 for one in series for v in one.values)
-        for mark, what in (("|", "at least, by human scores alone"), ("D", "another estimator")) if beside else ():
+        for mark, what in (("|", "at least, by human scores alone"), ("D", "second estimate")) if beside else ():
             axes.plot(
                 [], [], mark, color=COLOURS["quiet"], fillstyle="none", label=what, markersize=7, linestyle="none"
             )
@@ -293,7 +293,7 @@ def over_time(
             low, point, high = ([v[j] if v else float("nan") for v in one.values] for j in range(3))
             colour, at = COLOURS[one.colour], range(len(labels))
             axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
-            axes.vlines(at, low, high, color=colour, alpha=0.5, linewidth=1)  # alone, a month has no band
+            axes.vlines(at, low, high, color=colour, alpha=0.6, linewidth=1.4)  # alone, a month has no band
             axes.plot(at, point, "os"[k % 2] + "-", color=colour, label=one.name, markersize=4)
         for at_mark, what in marks:
             axes.axvline(at_mark, color=COLOURS["mark"], linewidth=1.2, linestyle="--", label=what)
@@ -502,13 +502,22 @@ def _legend(axes: Axes, entries: int) -> None:
     if entries < 2:
         return
     handles, names = axes.get_legend_handles_labels()
-    room = 54 if _is_narrow(axes) else 130  # letters on a line, each entry with five for its mark
-    columns = max(1, min(5, room // (max(len(str(name)) for name in names) + 5)))
+    columns = _columns([len(str(name)) for name in names], *((2, 50) if _is_narrow(axes) else (5, 128)))
     labels = [_wrapped(axes, str(name)) for name in names]
     axes.figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.2)
     lines = -(-entries // columns) + sum(label.count("\n") for label in labels)
     figure = axes.get_figure()
     figure.set_figheight(figure.get_figheight() + 0.2 * (lines - 1))  # type: ignore[union-attr]
+
+
+def _columns(lengths: Sequence[int], most: int, room: int) -> int:
+    """In how many columns entries so long find room, counted in letters, seven of them for each column's mark."""
+    for columns in range(min(most, len(lengths)), 1, -1):
+        rows = -(-len(lengths) // columns)
+        widths = (max(lengths[i : i + rows]) + 7 for i in range(0, len(lengths), rows))
+        if sum(widths) <= room:
+            return columns
+    return 1
 
 
 def _wrapped(axes: Axes, text: str) -> str:

@@ -58,7 +58,7 @@ _WHOLE_COLUMNS: Final = [
     number_column("Human", lambda row: None if row["share"] is None else 1 - row["share"], share),
     estimate_column("Synthetic", "share", "low", "high"),
     number_column("At least", lambda row: None if row["share"] is None else row["lower"], share),
-    Column("By another estimator", lambda row: _second(row["second"], row["second_method"]), number=True),
+    Column("Second estimate", lambda row: _second(row["second"], row["second_method"]), number=True),
     number_column("Declared human", "declared_human", count),
     number_column("Declared synthetic", "declared_synthetic", count),
 ]
@@ -154,11 +154,11 @@ def _dimension_table(caption: str, heading: str, rows: Sequence[Mapping[str, Any
         number_column("Judged", "judged", count),
         estimate_column("Synthetic before", "share_before", "low_before", "high_before"),
         number_column("At least", "lower_before", share),
-        number_column("Second", "second_before", share),
+        number_column("Second estimate", "second_before", share),
         number_column("In the mixture", "documents_after", count),
         estimate_column("Synthetic after", "share_after", "low_after", "high_after"),
         number_column("At least", "lower_after", share),
-        number_column("Second", "second_after", share),
+        number_column("Second estimate", "second_after", share),
     ]
     return table(caption, columns, rows)
 

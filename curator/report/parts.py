@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from markupsafe import Markup
@@ -18,6 +18,7 @@ class Block:
     """A part of a section.
 
     mind: what not to forget when reading it. also: queries behind numbers of the note. verbatim: lines to show as they are.
+    terms: words and what they mean here.
     folded: shown only when asked for, and on paper.
     """
 
@@ -30,6 +31,7 @@ class Block:
     mind: str = ""
     also: Sequence[str] = ()
     verbatim: str = ""
+    terms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def queries(self) -> list[str]:

@@ -52,10 +52,12 @@ order by case unit when 'docs' then 0 when 'words' then 1 else 2 end,
 BY_DIMENSION: Final = """\
 with b as (from shares where dimension = '{dimension}' and unit = 'docs' and scope = 'input'),
      a as (from shares where dimension = '{dimension}' and unit = 'docs' and scope = 'mixture')
-select stratum, b.n as documents, b.n_judged as judged, b.lower as lower_before, b.share as share_before, b.low as low_before,
-       b.high as high_before, b.second as second_before, b.method, b.second_method, coalesce(a.n, 0) as documents_after,
-       a.lower as lower_after, a.share as share_after, a.low as low_after, a.high as high_after, a.second as second_after,
-       b.basis, b.warning, a.warning as warning_after, b.reason as why_unknown, a.reason as why_unknown_after
+select stratum, b.n as documents, b.n_judged as judged, coalesce(a.n, 0) as documents_after,
+       b.share as share_before, b.low as low_before, b.high as high_before,
+       b.lower as lower_before, b.second as second_before, b.method, b.second_method, b.basis,
+       a.share as share_after, a.low as low_after, a.high as high_after,
+       a.lower as lower_after, a.second as second_after, b.warning, a.warning as warning_after,
+       b.reason as why_unknown, a.reason as why_unknown_after
 from b full join a using (stratum) order by {order} limit {limit}"""
 
 MONTHS_SHOWN: Final = 240

@@ -24,13 +24,36 @@ from curator.report.queries import Account, Answer, Limit
 LIMITS: Final = 40  # limits whose neighbours are shown; a recipe with more is named as having them
 
 
+WORDS: Final = {
+    "document": "One row of the input, whatever it holds.",
+    "synthetic, human": "Written by a model; everything else.",
+    "judged": "The detector gave it a P(synthetic): it is long enough, prose, and in a language the detector knows.",
+    "share, interval": "An estimate for all documents of a group, not the part that was flagged. The interval says how sure it is; "
+    "its second estimate and “at least” come by other ways, and where they lie far off none of them should be trusted alone.",
+    "flagged, operating point": "Looking more machine-like than all but the target part (1 % by default) of human text of its kind. "
+    "The operating point is where that begins.",
+    "known human, trusted": "Dated before chat assistants were open to everybody, or given as human by whoever ran this.",
+    "stratum": "Documents of one kind: a source, a domain, a language, a year, a topic.",
+    "topic": "A cluster of meaning, named by words that tell it from the others.",
+    "kept, left out": "Kept by every rule and by deduplication; kept, but not drawn for the mixture.",
+    "mixture": "The documents drawn for training.",
+    "reference": "The human text that the mixture is meant to resemble.",
+    "margin, box": "The part of the words that a stratum has; how far from the reference's it may lie in the mixture.",
+    "price": "How much a setting changes how often documents are taken. A setting of price 0 costs nothing: without it the mixture would be the same.",
+    "human retention": "Of a stratum's human text that was kept, the part that the mixture drew.",
+    "cluster, representative": "Documents that are copies or nearly copies of one another; the one that may stand for them.",
+    "quarantined": "It could not be read as a document at all; it is counted, and nothing more is known of it.",
+}
+
+
 def sections(account: Account) -> Iterator[Section]:
-    """The chapters on duplicates, quarantine, the run itself, and what lies near the limits."""
+    """The chapters on duplicates, quarantine, the run itself, the page's words, and what lies near the limits."""
     yield Section(
         "duplicates", "Duplicates", "The largest clusters, and how their texts begin.", list(_clusters(account))
     )
     yield Section("quarantine", "Quarantine", "Rows that could not be read as documents.", list(_quarantine(account)))
     yield Section("run", "This run", "What made these numbers.", list(_run(account)))
+    yield Section("words", "Words of this page", "What they mean here.", [Block(terms=WORDS)])
     # Last, because on paper it is the longest: the report can be printed without it.
     yield Section(
         "limits",
