@@ -96,6 +96,7 @@ class Transformer(nn.Module):
         self.tokens, self.places = nn.Embedding(vocabulary, WIDTH), nn.Embedding(LENGTH, WIDTH)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
         self.last = nn.LayerNorm(WIDTH)
+        nn.init.normal_(self.tokens.weight, std=0.02)  # also the output: at 1 the first losses would be forty
 
     def forward(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         x = self.tokens(ids) + self.places(torch.arange(LENGTH))
@@ -219,6 +220,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=ROOT / "demo-out", help="finished run to train on")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--every", type=int, default=40, help="steps between two checkpoints")
+    parser.add_argument("--told", type=int, default=50, help="steps between two lines of the table")
     parser.add_argument("--train", nargs=6, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.train:
@@ -227,15 +229,19 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         found = compared(asked.run, Path(scratch), asked.steps, asked.every, asked.steps // 2 + asked.every // 3)
-    (_, whole), *others = found.items()
-    print(
-        f"{'step':>5} {'epoch':>5} " + " ".join(f"{name:>16}" for name in ("never stopped", "resumed", "other workers"))
-    )
-    for step in sorted({1, *range(asked.steps // 10, asked.steps + 1, asked.steps // 10)}):
-        print(f"{step:5} {whole[step - 1][1]:5} " + " ".join(f"{one[step - 1][0]:16.9f}" for one in found.values()))
-    for name, losses in others:
-        equal = sum(a == b for a, b in zip(whole, losses, strict=True))
-        print(f"{name}: {equal} of {len(whole)} losses equal to the bit")
+    print("\n".join(told(found, asked.told)))
+
+
+def told(found: Mapping[str, list[tuple[float, int]]], every: int) -> Iterator[str]:
+    """A table of losses, every so many steps, and how many of all steps have the loss of the training never stopped."""
+    whole = next(iter(found.values()))
+    yield "| step | epoch | " + " | ".join(found) + " |"
+    yield "|---" * (2 + len(found)) + "|"
+    for step in sorted({1, *range(every, len(whole) + 1, every)}):
+        losses = [f"{losses[step - 1][0]:.9f}" for losses in found.values()]
+        yield f"| {step} | {whole[step - 1][1]} | {' | '.join(losses)} |"
+    equal = [sum(a == b for a, b in zip(whole, losses, strict=True)) for losses in found.values()]
+    yield "| equal to the bit | | " + " | ".join(f"{same} of {len(whole)}" for same in equal) + " |"
 
 
 if __name__ == "__main__":

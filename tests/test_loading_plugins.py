@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -108,10 +109,10 @@ def graining(workers: int) -> Callable[[Path, Any], Going]:
         data = grain_dataset(dataset(out))
         if workers:
             data = data.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-        running = iter(data)
-        if state:
-            running.set_state(state)
-        yield from batched(running, running.get_state)
+        with contextlib.closing(iter(data)) as running:  # else its workers are still going when the next begin
+            if state:
+                running.set_state(state)
+            yield from batched(running, running.get_state)
 
     return going
 
@@ -147,6 +148,7 @@ WAYS: dict[str, tuple[Callable[[Path, Any], Going], str]] = {
     "packing, StatefulDataLoader, 2 workers": (packing_workers, "torchdata"),
     "datasets": (hugging, "datasets"),
     "grain": (graining(0), "grain"),
+    "grain, 2 workers": (graining(2), "grain"),
 }
 
 
@@ -195,7 +197,7 @@ def consume(name: str, out: Path, pause: float) -> None:
 def test_killed_in_the_middle_of_an_epoch(run: Path, name: str) -> None:
     code = "from pathlib import Path; from tests.test_loading_plugins import consume; "
     code += f"consume({name!r}, Path({str(run)!r}), pause=0.05)"
-    killed = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT)
+    killed = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, start_new_session=True)
     kept, seen = run.parent / "checkpoint.json", run.parent / "seen.txt"
     until = time.monotonic() + 240
     while not (kept.exists() and seen.stat().st_size > json.loads(kept.read_text())["bytes"]):
@@ -203,6 +205,8 @@ def test_killed_in_the_middle_of_an_epoch(run: Path, name: str) -> None:
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(killed.pid, signal.SIGKILL)  # Grain's workers outlive the process that started them
     assert 0 < len(seen.read_text("utf-8").splitlines()) < DOCUMENTS
     consume(name, run, 0)
     assert sorted(seen.read_text("utf-8").splitlines()) == sorted(numbered(DOCUMENTS))
@@ -216,6 +220,23 @@ def test_grain_workers_share_without_loss_or_repeat(run: Path) -> None:
     found = [[sample["text"] for sample in part] for part in parts]
     whole = texts(dataset(run))
     assert found == [whole[number::3] for number in range(3)]
+
+
+def test_grain_with_other_workers_goes_on_from_what_was_taken(tmp_path: Path) -> None:
+    """Grain's own state holds one place a worker; the dataset's needs only the number of samples."""
+    grain = pytest.importorskip("grain")
+    run = write_run(tmp_path / "out", [90, 60])  # no smaller windows: the workers would not know of them
+    whole = texts(dataset(run))
+    own = dataset(run)
+    two = grain_dataset(own).mp_prefetch(grain.MultiprocessingOptions(num_workers=2))
+    with contextlib.closing(iter(two)) as running:
+        first = [sample["text"] for sample in itertools.islice(running, 31)]
+        state = running.get_state()
+    assert first == whole[:31]
+    with pytest.raises(InputError, match="no state of a CuratedDataset"):
+        iter(grain_dataset(dataset(run))).set_state(state)
+    own.load_state_dict(own.state_dict(taken=31))
+    assert [sample["text"] for sample in grain_dataset(own)] == whole[31:]
 
 
 def test_grain_iterators_do_not_move_each_other(run: Path) -> None:
