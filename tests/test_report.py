@@ -691,6 +691,7 @@ BEYOND = """(() => {
   return [...page, ...[...wide, ...cut].map(e => `${e.tagName}.${e.className}: ${e.textContent.trim().slice(0, 60)}`)];
 })()"""
 UNSEEN = "[...document.querySelectorAll('details > :not(summary)')].filter(e => !e.checkVisibility()).length"
+WHITE = "rgb(255, 255, 255)"
 A4_PX = 673  # 210 mm less the margins of the style sheet, at 96 pixels an inch
 
 
@@ -707,7 +708,6 @@ def test_nothing_lies_beyond_the_edge_on_a_telephone_a_tablet_a_laptop_or_paper(
                 assert (page.stem, width, chromium.run(BEYOND)) == (page.stem, width, [])
             chromium.show(390, scheme="dark")
             assert chromium.run(BEYOND) == []
-            assert chromium.run("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
         chromium.run("document.querySelector('h1').style.width = '600px'")
         assert chromium.run(BEYOND)  # it would be seen
         assert chromium.console == []
@@ -727,6 +727,8 @@ def test_paper_has_what_a_screen_folds_away_and_a_telephone_has_its_own_figures(
             chromium.show(width, media)
             some[width] = set(chromium.run(figures_seen))
             assert (chromium.run(UNSEEN) == 0) == (media == "print")
+            chromium.show(width, media, "dark")  # and paper is white, whatever the screen is
+            assert (chromium.run("getComputedStyle(document.body).backgroundColor") == WHITE) == (media == "print")
         assert some == {1280: {"wide"}, 390: {"narrow"}, A4_PX: {"wide"}}
         chromium.show(1280)
         chromium.do("Input.dispatchKeyEvent", type="keyDown", key="Tab", code="Tab", windowsVirtualKeyCode=9)

@@ -21,7 +21,8 @@ _JOINERS: Final = "\u200c\u200d"  # written inside words of Persian, Indic scrip
 class Cell:
     """One cell: its text, whether it is a number, the outcome whose colour it carries, and small print below.
 
-    own: whether the text is the program's, so that what stands between its backticks is a command.
+    own: whether the text is the program's, so that what stands between its backticks is a command; quote: whether it
+    is a document's, which needs the most room.
     """
 
     text: str
@@ -29,6 +30,7 @@ class Cell:
     outcome: str | None = None
     under: str = ""
     own: bool = False
+    quote: bool = False
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,9 @@ def _near_flag(account: Account) -> Block:
         _pair("human_p, and q", "human_p", "q_synthetic"),
         Column("Flag", lambda row: Cell("flagged" if row["fired"] else "not flagged")),
         text_column("Outcome", "outcome"),
-        Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])), under=excerpt(row["url"] or ""))),
+        Column(
+            "Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])), under=excerpt(row["url"] or ""), quote=True)
+        ),
         Column(
             "Source, and stratum", lambda row: Cell(excerpt(row["source"]), under=excerpt(row["origin_stratum"] or ""))
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from curator.report import figures, queries
 from curator.report.cells import (
@@ -97,7 +97,11 @@ def _clusters(account: Account) -> Iterator[Block]:
 
 def _text_column(texts: Mapping[str, str]) -> Column:
     """How a document begins, its address below where it has one."""
-    return Column("Text", lambda row: Cell(excerpt(texts.get(row["doc_id"])), under=excerpt(row["url"] or "")))
+
+    def cell(row: Mapping[str, Any]) -> Cell:
+        return Cell(excerpt(texts.get(row["doc_id"])), under=excerpt(row["url"] or ""), quote=True)
+
+    return Column("Text", cell)
 
 
 def _quarantine(account: Account) -> Iterator[Block]:
