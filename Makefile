@@ -60,6 +60,7 @@ bench-collapse: $(VENV)/.test
 
 bench-mixture: $(VENV)/.test
 	$(BIN)/python benchmarks/rake.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/proxy.py ../shared/data/detect/train/imdb_reviews.parquet
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/topics.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/representative.py
 
