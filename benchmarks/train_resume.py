@@ -33,7 +33,7 @@ from curator.loader import CuratedDataset
 from curator.loading.packing import PackedDataset
 
 ROOT = Path(__file__).parent.parent
-LENGTH, BATCH, WIDTH, HEADS, LAYERS = 96, 8, 64, 4, 2
+LENGTH, BATCH, WIDTH, HEADS, LAYERS = 96, 16, 64, 4, 2
 END = "<|end|>"
 
 
@@ -96,7 +96,8 @@ class Transformer(nn.Module):
         self.tokens, self.places = nn.Embedding(vocabulary, WIDTH), nn.Embedding(LENGTH, WIDTH)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
         self.last = nn.LayerNorm(WIDTH)
-        nn.init.normal_(self.tokens.weight, std=0.02)  # also the output: at 1 the first losses would be forty
+        for table in (self.tokens, self.places):
+            nn.init.normal_(table.weight, std=0.02)  # tokens are the output too: at 1 the first losses would be forty
 
     def forward(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         x = self.tokens(ids) + self.places(torch.arange(LENGTH))
@@ -126,7 +127,7 @@ def train(out: Path, folder: Path, steps: int, every: int, workers: int, pause: 
     tokenizer = folder.parent / "tokenizer.json"
     packed = PackedDataset(Fed(CuratedDataset(out, seed=5), workers), tokenizer, LENGTH, separator=END)  # type: ignore[arg-type]
     model = Transformer(Tokenizer.from_file(str(tokenizer)).get_vocab_size())
-    optimiser = torch.optim.AdamW(model.parameters(), 1e-3)
+    optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
     kept, step, told = folder / "checkpoint.pt", 0, 0
     if kept.exists():
         saved = torch.load(kept, weights_only=True)
