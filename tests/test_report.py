@@ -317,7 +317,11 @@ def test_quarantine_is_counted_by_reason(html: str, finished_run: Finished) -> N
         ("25 >= n_words", [("n_words", "≤", "25", True)]),
         ("coalesce(quality, 1) < 0.3 and n_words > 0", [("quality", "<", "0.3", True)]),
         ("n_words > 5 or n_words > 10", [("n_words", ">", "5", False), ("n_words", ">", "10", False)]),
-        ("n_html_tags > 0.02 * n_words + 5", []),
+        ("n_html_tags > 0.02 * n_words + 5", [("n_html_tags - ((0.02 * n_words) + 5)", ">", "0", True)]),
+        ("2 * n_lines <= n_words", [("(2 * n_lines) - n_words", "≤", "0", True)]),
+        ("2 * missing_column > n_words", []),
+        ("date - interval 1 day > fetched_at", []),
+        ("source || 'a' > url", []),
         ("missing_column > 3", []),
         ("source > 'z'", []),
     ],
@@ -345,6 +349,23 @@ def test_neighbours_of_a_limit_are_the_closest_on_both_sides(sign: str, first: b
     limit = row["n"]
     below = [v for v in every if v < limit or (first and v == limit)]
     assert [r["value"] for r in found] == below[-10:] + every[len(below) : len(below) + 10]
+
+
+def test_neighbours_of_a_difference_are_those_nearest_to_none(finished_run: Finished) -> None:
+    limit = Limit("too_short", "n_words - (2 * n_lines)", ">", "0", True, computed=True)
+    with open_audit(finished_run.out) as con:
+        found = [r["value"] for r in rows_of(con, queries.near(limit))]
+        every = [r["d"] for r in rows_of(con, "select n_words - 2 * n_lines as d from documents where d is not null")]
+    below, above = sorted(v for v in every if v <= 0), sorted(v for v in every if v > 0)
+    assert below and found == below[-10:] + above[:10]
+
+
+def test_a_rule_without_a_limit_shows_what_it_fired_on(pressed_html: str, pressed: Path) -> None:
+    with open_audit(pressed) as con:
+        rows = rows_of(con, queries.fired("lorem_ipsum"))
+    found = shown(pressed_html, "lorem_ipsum: has_lorem_ipsum")
+    assert [row[0] for row in found] == [row["outcome"] for row in rows] == ["dropped"] * 3
+    assert "The rule fired on 3 documents; it has no number to be near to." in pressed_html
 
 
 def test_texts_come_from_the_documents(finished_run: Finished) -> None:
@@ -473,6 +494,9 @@ def pressed(finished_run: Finished, tmp_path_factory: pytest.TempPathFactory) ->
         "update strata set human = 40 + kept where dimension = 'topic' and met",
         "update documents set declared_origin = 'synthetic' where doc_id in "
         "(select doc_id from documents where origin_flagged is not null order by doc_id limit 12)",
+        "update documents set reasons = ['lorem_ipsum'], outcome = 'dropped' where doc_id in "
+        "(select doc_id from documents where quarantine is null order by doc_id desc limit 3)",
+        "update rules set fired = 3 where reason = 'lorem_ipsum'",
         "drop table if exists representativeness",
         f"create table representativeness as from '{folder / 'measures.parquet'}'",
     )

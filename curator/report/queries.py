@@ -224,10 +224,10 @@ RULES: Final = 'select reason, sql, columns, fired from rules order by "position
 
 NEAR: Final = """\
 with near as (
-  (select 0 as side, * from documents where {column} {below} {number} and {column} <> 0
+  (select 0 as side, * from documents where {column} {below} {number}{unless}
    order by {column} desc, doc_id limit {limit})
   union all
-  (select 1 as side, * from documents where {column} {above} {number} and {column} <> 0
+  (select 1 as side, * from documents where {column} {above} {number}{unless}
    order by {column}, doc_id limit {limit}))
 select {column}::double as value, list_contains(reasons, '{reason}') as fired, outcome, source, url,
        doc_id::varchar as doc_id, (select fired from rules where reason = '{reason}') as fired_on
@@ -262,13 +262,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Limit:
-    """A number that a rule compares one column with."""
+    """A number that a rule compares one column with, or 0 where it compares two sides of arithmetic: their difference."""
 
     reason: str
     column: str
     sign: str
     number: str
     alone: bool  # whether it is the rule's only limit
+    computed: bool = False  # whether `column` is SQL over several columns
 
 
 @dataclass(frozen=True)
@@ -316,10 +317,19 @@ class Account:
         return found
 
     def limits(self) -> list[Limit]:
-        """Every number but 0 that a rule compares a column with, in the recipe's order."""
+        """Every number but 0 that a rule compares a column or a difference with, in the recipe's order."""
         rules = self.ask(RULES).rows if self.has("rules") else []
         with sealed() as con:
-            return [limit for rule in rules for limit in _limits(con, rule) if limit.column in self.columns]
+            found = [limit for rule in rules for limit in _limits(con, rule)]
+        return [limit for limit in found if limit.column in self.columns or (limit.computed and self._counts(limit))]
+
+    def _counts(self, limit: Limit) -> bool:
+        """Whether the documents have the difference as a number."""
+        try:
+            self.con.execute(f"select ({limit.column})::double from documents limit 0")
+        except duckdb.Error:
+            return False
+        return True
 
 
 def _texts_in(path: Path, wanted: pa.Array) -> dict[str, str]:
@@ -352,26 +362,44 @@ _TURNED: Final = {"<": ">", "≤": "≥", ">": "<", "≥": "≤"}
 
 def _limits(con: duckdb.DuckDBPyConnection, rule: Mapping[str, Any]) -> list[Limit]:
     ((text,),) = con.execute("select json_serialize_sql(?::varchar)", [f"select ({rule['sql']}\n)"]).fetchall()
-    found = list(dict.fromkeys(_comparisons(json.loads(text))))
-    return [Limit(rule["reason"], *parts, alone=len(found) == 1) for parts in found]
+    parsed = json.loads(text)
+    found: dict[tuple[str, str, str], bool] = {}
+    for node in list(_comparisons(parsed)):
+        sides = _compared(node)
+        found |= {parts: False for parts in sides}
+        if not sides and any(_is_arithmetic(node[side]) for side in ("left", "right")):
+            left, right = (_written(con, parsed, node[side]) for side in ("left", "right"))
+            found[f"{left} - {right}", _SIGNS[node["type"]], "0"] = True
+    return [Limit(rule["reason"], *parts, len(found) == 1, computed) for parts, computed in found.items()]
 
 
-def _comparisons(node: Any) -> Iterator[tuple[str, str, str]]:
+def _comparisons(node: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(node, dict):
         if node.get("class") == "COMPARISON" and node.get("type") in _SIGNS:
-            yield from _comparison(node)
+            yield node
         node = list(node.values())
     if isinstance(node, list):
         for part in node:
             yield from _comparisons(part)
 
 
-def _comparison(node: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _compared(node: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The column, the sign and the number of a comparison; empty where it compares other things."""
     sign = _SIGNS[node["type"]]
-    for side, other, seen in (("left", "right", sign), ("right", "left", _TURNED[sign])):
-        column, number = _column(node[side]), _number(node[other])
-        if column and number:
-            yield column, seen, number
+    sides = (("left", "right", sign), ("right", "left", _TURNED[sign]))
+    parts = [(_column(node[side]), seen, _number(node[other])) for side, other, seen in sides]
+    return [(column, seen, number) for column, seen, number in parts if column and number]
+
+
+def _is_arithmetic(node: Mapping[str, Any]) -> bool:
+    return node.get("class") == "FUNCTION" and node.get("function_name") in ("+", "-", "*", "/")
+
+
+def _written(con: duckdb.DuckDBPyConnection, parsed: dict[str, Any], node: Any) -> str:
+    """A part of a parsed rule as SQL, the way the engine writes it."""
+    parsed["statements"][0]["node"]["select_list"] = [node]
+    ((text,),) = con.execute("select json_deserialize_sql(?::json)", [json.dumps(parsed)]).fetchall()
+    return str(text).removeprefix("SELECT ")
 
 
 def _column(node: Mapping[str, Any]) -> str | None:
@@ -398,7 +426,10 @@ def fired(reason: str) -> str:
 
 def near(limit: Limit) -> str:
     """The query for the documents closest to a limit, on both sides; a value of 0 is near nothing."""
-    column = '"' + limit.column.replace('"', '""') + '"'
+    column = f"({limit.column})" if limit.computed else '"' + limit.column.replace('"', '""') + '"'
+    unless = "" if limit.computed else f" and {column} <> 0"
     reason = limit.reason.replace("'", "''")
     below, above = ("<", ">=") if limit.sign in "<≥" else ("<=", ">")
-    return NEAR.format(column=column, number=limit.number, reason=reason, limit=EXAMPLES, below=below, above=above)
+    return NEAR.format(
+        column=column, number=limit.number, reason=reason, limit=EXAMPLES, below=below, above=above, unless=unless
+    )
