@@ -33,6 +33,7 @@ from curator.report.live import live
 from curator.serving.access import Door, door_of
 from curator.serving.bounds import Bounds
 from curator.unstored import Document
+from tests.browser import CHROMIUM, browsing
 from tests.test_report import HOSTILE, Page, hostile  # noqa: F401 - a fixture
 
 BOUNDS = Bounds(sql=Limits(seconds=5, rows=1_000, answer_bytes=200_000), sql_at_once=1, sql_waiting=1)
@@ -312,88 +313,32 @@ def test_beyond_loopback_there_is_always_a_token() -> None:
 
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync", "--remote-debugging-pipe", "--window-size=1200,900"]  # fmt: skip
-
-
-class Browser:
-    """A headless Chromium, spoken to over two pipes; what its console says is kept."""
-
-    def __init__(self, folder: Path) -> None:
-        (down, self._to), (self._from, up) = os.pipe(), os.pipe()
-        there = f"exec 3<&{down} 4>&{up}; exec {CHROMIUM} {' '.join(FLAGS)} --user-data-dir={folder}"
-        self._process = subprocess.Popen(["bash", "-c", there], pass_fds=(down, up), stderr=subprocess.DEVNULL)
-        os.close(down)
-        os.close(up)
-        self._rest, self._number, self.session, self.console = b"", 0, {}, []  # type: ignore[var-annotated]
-        target = self.do("Target.createTarget", url="about:blank")["targetId"]
-        self.session = {"sessionId": self.do("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
-        for domain in ("Runtime", "Log", "Page"):
-            self.do(f"{domain}.enable")
-
-    def do(self, method: str, **parameters: Any) -> Any:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters, **self.session}
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self._rest:
-                self._rest += os.read(self._from, 1 << 20) or b'{"id": -1}\0'
-            line, _, self._rest = self._rest.partition(b"\0")
-            found = json.loads(line)
-            if found.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
-                self.console.append(found["params"])
-            if found.get("id") in (self._number, -1):
-                return found["result"]
-
-    def run(self, script: str) -> Any:
-        return self.do("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)["result"].get(
-            "value"
-        )
-
-    def until(self, script: str) -> Any:
-        for _ in range(600):
-            if value := self.run(script):
-                return value
-            time.sleep(0.1)
-        raise AssertionError(f"never true: {script}")
-
-    def close(self) -> None:
-        os.close(self._to)
-        os.close(self._from)
-        self._process.kill()
-        self._process.wait()
-
-
 ASK = "document.getElementById('live-sql').value = {sql}; document.getElementById('live-ask').click()"
 SAID = "document.getElementById('live-said').textContent"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_in_a_browser_the_box_answers_and_no_answer_runs(out: Path, tmp_path: Path) -> None:
-    with served(out, "--token", "secret") as (base, _):
-        browser = Browser(tmp_path / "profile")
-        try:
-            browser.do("Page.navigate", url=f"{base}?token=secret")
-            browser.until("document.readyState === 'complete' && !!document.getElementById('live-sql')")
-            assert browser.run("location.search") == "" and browser.run("document.cookie") == ""
-            browser.run(ASK.format(sql=json.dumps("select '<img src=x onerror=window.bad=1>' as \"<script>window.bad=1</script>\", source from documents order by all")))  # fmt: skip
-            assert browser.until(f"{SAID}.includes('rows') && {SAID}").startswith(f"{3 * len(HOSTILE)} rows")
-            found = browser.run("document.getElementById('live-found').textContent")
-            assert "<img src=x onerror=window.bad=1>" in found and "<script>alert(1)</script>" in found
-            assert browser.run("document.querySelectorAll('#live-found img, #live-found script').length") == 0
-            assert browser.run("typeof window.bad") == "undefined" and browser.console == []
-            browser.run(ASK.format(sql=json.dumps("copy documents to 'x'")))
-            assert "read-only" in browser.until(f"{SAID}.includes('failed') && {SAID}")
-            assert browser.run("document.querySelectorAll('details.query .take').length") > 5
-            assert browser.run("document.querySelectorAll('main svg').length") > 0
-            refused = browser.console.pop()  # the browser itself notes the refusal's status
-            assert "400" in refused["entry"]["text"] and browser.console == []
-            browser.run(
-                "const s = document.createElement('script'); s.textContent = 'window.bad = 2'; document.body.append(s)"
-            )
-            assert browser.run("typeof window.bad") == "undefined"  # the policy lets no other script run
-        finally:
-            browser.close()
+    with served(out, "--token", "secret") as (base, _), browsing(tmp_path / "profile") as browser:
+        browser.do("Page.navigate", url=f"{base}?token=secret")
+        browser.until("document.readyState === 'complete' && !!document.getElementById('live-sql')")
+        assert browser.run("location.search") == "" and browser.run("document.cookie") == ""
+        browser.run(ASK.format(sql=json.dumps("select '<img src=x onerror=window.bad=1>' as \"<script>window.bad=1</script>\", source from documents order by all")))  # fmt: skip
+        assert browser.until(f"{SAID}.includes('rows') && {SAID}").startswith(f"{3 * len(HOSTILE)} rows")
+        found = browser.run("document.getElementById('live-found').textContent")
+        assert "<img src=x onerror=window.bad=1>" in found and "<script>alert(1)</script>" in found
+        assert browser.run("document.querySelectorAll('#live-found img, #live-found script').length") == 0
+        assert browser.run("typeof window.bad") == "undefined" and browser.console == []
+        browser.run(ASK.format(sql=json.dumps("copy documents to 'x'")))
+        assert "read-only" in browser.until(f"{SAID}.includes('failed') && {SAID}")
+        assert browser.run("document.querySelectorAll('details.query .take').length") > 5
+        assert browser.run("document.querySelectorAll('main svg').length") > 0
+        refused = browser.console.pop()  # the browser itself notes the refusal's status
+        assert "400" in refused["entry"]["text"] and browser.console == []
+        browser.run(
+            "const s = document.createElement('script'); s.textContent = 'window.bad = 2'; document.body.append(s)"
+        )
+        assert browser.run("typeof window.bad") == "undefined"  # the policy lets no other script run
 
 
 # --- as a program ---------------------------------------------------------------------------------------------------
