@@ -199,7 +199,8 @@ def _near_flag(account: Account) -> Block:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    shown = f"{value:+.3f}".replace("-", "−")
+    return "0.000" if shown[1:] == "0.000" else shown
 
 
 def _pair(heading: str, first: str, second: str) -> Column:
