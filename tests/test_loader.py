@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 import subprocess
 import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +253,21 @@ def test_a_missing_and_a_cut_file_are_refused(run: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"000001\.parquet.*cannot be found.*curator verify"):
         CuratedDataset(run)
+
+
+def test_more_files_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_OPEN", 2)
+    dataset = CuratedDataset(write_run(tmp_path / "out", [10] * 6, group=2))
+    assert sorted(texts(dataset)) == sorted(numbered(60))
+    assert list(pickle.loads(pickle.dumps(dataset))) == list(dataset)
+
+
+def test_threads_read_side_by_side(run: Path) -> None:
+    mixture = CuratedDataset(run)._mixture
+    groups = list(range(len(mixture.groups.rows))) * 20
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda group: mixture.read(group, ["text"])["text"].to_pylist(), groups)
+    assert list(itertools.chain(*found)) == numbered(100) * 20
 
 
 def test_damage_of_equal_size_is_an_input_error(run: Path) -> None:

@@ -42,6 +42,20 @@ def test_turns_of_a_group_are_spread_in_one_lane(groups: list[tuple[int, int]], 
         assert group.tolist() == shuffled.tolist()
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(1, 9))
+def test_a_window_lies_in_one_lane_or_is_one_visit(given_: list[int], lanes: int) -> None:
+    samples = np.array(given_, np.int64)
+    rows = samples + 1  # a group has rows, even where their weights come to nothing
+    windows = order.cut(rows, rows, 1, order.lane_of(samples, lanes))
+    assert np.concatenate(windows).tolist() == list(range(len(samples)))
+    short, longer = divmod(int(samples.sum()), lanes)
+    lane = np.repeat(np.arange(lanes), [short + (number < longer) for number in range(lanes)])
+    owner = np.repeat(np.arange(len(windows)), [samples[window].sum() for window in windows])
+    for number, window in enumerate(windows):
+        assert len(window) == 1 or len(set(lane[owner == number].tolist())) <= 1
+
+
 def places(out: Path, **settings_: int) -> dict[str, list[int]]:
     found: dict[str, list[int]] = defaultdict(list)
     for place, text in enumerate(texts(CuratedDataset(out, **settings_))):
