@@ -7,8 +7,8 @@ The documents are those of a finished run's mixture with all their columns, as t
 pinned to one core where the system can, with Arrow's thread pools at one thread; readers take turns, and of the rounds
 the best is told, by the process's CPU time and by the clock. The first pass over the files warms the page cache and is not counted.
 
-`datasets` 5.2 knows no UUIDs (it stops without `features`), so it is told to take `doc_id` as bytes, and is spared
-writing it out in letters, which the loader does for its dicts.
+Bounds are read beside them: pyarrow decoding the same columns of the row groups one after the other and doing nothing with
+them, the same in other compressions, and copying the texts once. No reader of these files on one core passes the first.
 
 `--peer` is a Python that has `datasets`; without it a virtual environment is made in a temporary folder.
 """
@@ -30,13 +30,14 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from curator.shards import alike, write_parquet
+from curator.shards import alike, repeating, write_parquet
 
 ROOT = Path(__file__).parent.parent
 PEER = "datasets==5.2.0"
 STANDARD = ["text", "doc_id", "source", "stratum", "prob_synthetic", "weight"]
 GROUP = 512  # documents in a row group of a finished run's mixture
 SHARD = 16 * GROUP  # and in a file of it
+OTHERS = {"lz4": "lz4", "plain": "none"}  # folders of the same documents, for the bounds
 
 TIMED = """
     import os, sys, time, json
@@ -47,6 +48,17 @@ TIMED = """
         wall, cpu = time.perf_counter(), time.process_time()
         n = read()
         return n, time.process_time() - cpu, time.perf_counter() - wall
+"""
+BOUND = "bound: pyarrow decodes the row groups"
+DECODED = """
+        import glob, pyarrow.parquet as pq
+        def read():
+            n = 0
+            for path in sorted(glob.glob(OUT + "/{}/*.parquet")):
+                with pq.ParquetFile(path, pre_buffer=False) as file:
+                    for group in range(file.num_row_groups):
+                        n += file.read_row_group(group, columns=COLUMNS, use_threads=False).num_rows
+            return n
 """
 READERS = {
     "curator, one dict a document": """
@@ -66,10 +78,8 @@ READERS = {
     """,
     "datasets, one dict a document": """
         import glob, datasets
-        kinds = dict(text="large_string", doc_id="binary", prob_synthetic="float64", weight="float64")
-        features = datasets.Features({name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS})
         data = datasets.load_dataset("parquet", data_files=sorted(glob.glob(OUT + "/mixture/*.parquet")), split="train",
-                                     streaming=True, columns=COLUMNS, features=features)
+                                     streaming=True, columns=COLUMNS)
         def read():
             n = 0
             for sample in data: n += 1
@@ -77,32 +87,29 @@ READERS = {
     """,
     "datasets, batches of 1,024 (Arrow)": """
         import glob, datasets
-        kinds = dict(text="large_string", doc_id="binary", prob_synthetic="float64", weight="float64")
-        features = datasets.Features({name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS})
         data = datasets.load_dataset("parquet", data_files=sorted(glob.glob(OUT + "/mixture/*.parquet")), split="train",
-                                     streaming=True, columns=COLUMNS, features=features).with_format("arrow")
+                                     streaming=True, columns=COLUMNS).with_format("arrow")
         def read(): return sum(batch.num_rows for batch in data.iter(1024))
     """,
     "datasets, shuffle(buffer_size=8192)": """
         import glob, datasets
-        kinds = dict(text="large_string", doc_id="binary", prob_synthetic="float64", weight="float64")
-        features = datasets.Features({name: datasets.Value(kinds.get(name, "string")) for name in COLUMNS})
         data = datasets.load_dataset("parquet", data_files=sorted(glob.glob(OUT + "/mixture/*.parquet")), split="train",
-                                     streaming=True, columns=COLUMNS, features=features).shuffle(seed=0, buffer_size=8192)
+                                     streaming=True, columns=COLUMNS).shuffle(seed=0, buffer_size=8192)
         def read():
             n = 0
             for sample in data: n += 1
             return n
     """,
-    "pyarrow reads the row groups, no more": """
-        import glob, pyarrow.parquet as pq
+    BOUND: DECODED.format("mixture"),
+    "bound: the same, were they LZ4": DECODED.format("lz4"),
+    "bound: the same, not compressed": DECODED.format("plain"),
+    "bound: the texts copied once": """
+        import glob, numpy as np, pyarrow.parquet as pq
+        texts = [pq.ParquetFile(path).read_row_group(group, columns=["text"])["text"].chunk(0)
+                 for path in sorted(glob.glob(OUT + "/mixture/*.parquet")) for group in range(pq.ParquetFile(path).num_row_groups)]
         def read():
-            n = 0
-            for path in sorted(glob.glob(OUT + "/mixture/*.parquet")):
-                with pq.ParquetFile(path) as file:
-                    for group in range(file.num_row_groups):
-                        n += file.read_row_group(group, columns=COLUMNS, use_threads=False).num_rows
-            return n
+            for text in texts: np.frombuffer(text.buffers()[2], np.uint8).copy()
+            return sum(map(len, texts))
     """,
 }
 
@@ -122,12 +129,24 @@ def write(out: Path, table: pa.Table, documents: int) -> Path:
     files, rows = {}, 0
     while rows < documents:
         path = out / "mixture" / f"{len(files):06}.parquet"
-        part = table.slice(rows % table.num_rows, min(SHARD, documents - rows))
+        part = table.take(pa.array(np.arange(rows, min(rows + SHARD, documents)) % table.num_rows)).combine_chunks()
         made = write_parquet(out, path, table.schema, alike(part.to_batches(GROUP)), "benchmark")
         files[f"mixture/{path.name}"] = {"sha256": made.sha256, "bytes": made.bytes, "rows": made.rows}
         rows += part.num_rows
+        for name, compression in OTHERS.items():
+            copied(path, out / name / path.name, compression)
     (out / "manifest.json").write_text(json.dumps({"format": 1, "fingerprint": out.name, "files": files}))
     return out
+
+
+def copied(path: Path, other: Path, compression: str) -> None:
+    """The same file in another compression."""
+    other.parent.mkdir(exist_ok=True)
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        with pq.ParquetWriter(other, schema, compression=compression, use_dictionary=repeating(schema)) as writer:
+            for group in range(file.num_row_groups):
+                writer.write_table(file.read_row_group(group))
 
 
 def peer(folder: Path) -> str:
@@ -168,9 +187,14 @@ def main() -> None:
         for number, (title, table) in enumerate(corpora.items()):
             out = write(Path(scratch) / str(number), table, asked.documents)
             length = np.mean(pa.compute.binary_length(table["text"]).to_numpy())
-            size = sum(path.stat().st_size for path in (out / "mixture").iterdir()) / asked.documents
+            zstd, lz4 = (
+                sum(path.stat().st_size for path in (out / name).iterdir()) / asked.documents
+                for name in ("mixture", "lz4")
+            )
             print(
-                f"\n{asked.documents:,} documents {title}: {length:,.0f} bytes of text, {size:,.0f} in the file, {os.cpu_count()} cores"
+                f"\n{asked.documents:,} documents {title}: {length:,.0f} bytes of text, {zstd:,.0f} in the file "
+                f"({lz4:,.0f} were it LZ4), {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n"
+                f"| reader | documents/s of processor time | by the clock | MB of text/s | of the bound |\n|---|---|---|---|---|"
             )
             best = {name: (0.0, 0.0) for name in READERS}
             for _ in range(asked.rounds):
@@ -179,7 +203,8 @@ def main() -> None:
                     assert documents == asked.documents, (name, documents)
                     best[name] = max(best[name][0], documents / cpu), max(best[name][1], documents / wall)
             for name, (cpu, wall) in best.items():
-                print(f"{name:40} {cpu:10,.0f} documents/s of CPU time {wall:10,.0f} by the clock", flush=True)
+                told = f"{cpu:,.0f} | {wall:,.0f} | {cpu * length / 1e6:,.0f} | {cpu / best[BOUND][0]:.2f}"
+                print(f"| {name} | {told} |", flush=True)
 
 
 if __name__ == "__main__":
