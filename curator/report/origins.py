@@ -198,8 +198,8 @@ def _dimension(account: Account, dimension: str, told: set[str]) -> Iterator[Blo
     note, mind = " ".join([*said, _rests_on(known, told)]).strip(), _to_mind(known, told)
     made = _dimension_table(f"Synthetic share {title.lower()}", dimension.capitalize(), found.rows)
     also = [many.sql] if rest else []
-    # hosts repeat what their domains say, for those who look for one
-    yield Block(title, note, drawn if known else None, made, found.sql, dimension == "host", mind, also)
+    aside = dimension == "host" or not known  # hosts repeat what their domains say, for those who look for one
+    yield Block(title, note, drawn if known else None, made, found.sql, aside, mind, also)
 
 
 def _months(account: Account, told: set[str]) -> Iterator[Block]:
