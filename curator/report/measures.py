@@ -109,7 +109,8 @@ def _measured(account: Account, points: Answer) -> dict[str, Answer]:
     trusted, flagged = (sum(row[name] for row in points.rows) for name in ("trusted", "trusted_flagged"))
     if trusted:
         rate = f"{share(flagged / trusted)} of {trusted:,} judged documents known to be human were flagged"
-        said[f"Measured: {rate} ({flagged:,})."] = points
+        mind = "near the target by construction where they were held against their own kind"
+        said[f"Measured: {rate} ({flagged:,}), {mind}."] = points
     declared = account.ask(queries.DECLARED) if points.rows else Answer("", [])
     for row in declared.rows:
         if row["declared_origin"] == "synthetic":
