@@ -33,7 +33,6 @@ from curator.loading.weights import Weights
 
 __all__ = ["STANDARD", "CuratedDataset", "Sample"]
 
-
 _CHUNK: Final = 512  # samples turned into Python objects at once
 _BLOCK: Final = 2048  # rows gathered from the lanes at once, at least
 _STATE_FORMAT: Final = 4  # raise it when the order changes: an old state must not resume in a new order
@@ -46,6 +45,7 @@ class Block(NamedTuple):
     texts: npt.NDArray[np.object_] | None = None  # as Python has them, where the table lacks them
 
     def slice(self, start: int, rows: int) -> Block:
+        """Some of them, not copied."""
         return Block(self.table.slice(start, rows), None if self.texts is None else self.texts[start : start + rows])
 
 
@@ -53,9 +53,10 @@ class CuratedDataset:
     """Iterate over the curated documents of a finished run, each to exactly one rank, resumable at any document.
 
     The order is a pure function of position, seed, epoch and manifest: row groups are permuted
-    by a keyed hash and cut into windows, the rows of a window are permuted together, and what comes of
-    that is cut into `lanes` equal lanes that are read side by side: sample number p of the epoch is the
-    next of lane p mod `lanes`. Memory holds one window a lane. `shuffle=False` gives the order of the files.
+    by a keyed hash and cut into `lanes` equal lanes that are read side by side: sample number p of the epoch is
+    the next of lane p mod `lanes`. A lane is cut into windows, the rows of a window are permuted together; a row group
+    across two lanes is a window of its own, read for both. Memory holds one window a lane, and twice the one that is
+    being laid in order. `shuffle=False` gives the order of the files.
 
     Sample number p of the epoch goes to rank p mod `world`, and within the rank the torch
     DataLoader worker processes take turns. Ranks may differ by one sample at the epoch's end. A rank (or worker)

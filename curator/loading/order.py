@@ -18,7 +18,7 @@ WINDOW_ROWS: Final = 8192  # rows that lie in memory to be mixed, about; part of
 WINDOW_BYTES: Final = 256 << 20  # and their uncompressed bytes: long documents may not fill the memory
 LANES: Final = (64, 32, 16, 8, 4, 2)  # powers of two, as worlds are; the most that the mixture has rows and groups for
 TURNS: Final = 16  # how often a row group is read in one epoch at most: copies above that share windows
-_LANE_GROUPS: Final = 16  # row groups a lane has at least: those at its two ends are read by its neighbours too
+_LANE_GROUPS: Final = 16  # row groups a lane has at least: one that lies across two lanes is read for both
 _PHASES: Final = 1 << 16
 
 
