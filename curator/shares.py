@@ -33,6 +33,11 @@ MOST: Final = 0.95  # of what was judged must lie in sources whose share can be 
 UNTIERED: Final = (
     "the second tier (surprisal) judged documents and none of the anchors' texts: shares rest on scores without it"
 )
+ACROSS: Final = (
+    "all",
+    "language",
+    "month",
+)  # dimensions whose strata lie across sources; a host or a domain seldom does
 LARGEST: Final = 200  # strata of one dimension that get a row; the rest are counted together
 
 SHARES = pa.schema(
@@ -225,8 +230,8 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
             for unit, once in weights.items():
                 weight = once if scope.copies is None else once * scope.copies.astype(np.float64)
                 shares = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before, once)
-                if dimension == "all":
-                    shares = [_by_source(shares[0], judged, scope, found, weight, once)]
+                if dimension in ACROSS:
+                    shares = _by_source(shares, stratum, before, judged, found, weight, once)
                 rows += [
                     {"scope": scope.name, "dimension": dimension, "stratum": name, "unit": unit, **vars(share)}
                     | {f"declared_{kind}": int(counts[i]) for kind, counts in declared.items()}
@@ -236,24 +241,46 @@ def table(judged: Judged, asked: Sequence[Scope], found: Evidence) -> pa.Table:
 
 
 def _by_source(
-    whole: Share,
+    shares: list[Share],
+    stratum: I64,
+    before: I64 | None,
     judged: Judged,
-    scope: Scope,
     found: Evidence,
     weight: npt.NDArray[np.float64],
     once: npt.NDArray[np.float64],
-) -> Share:
-    """The whole as the sum of its sources, each against its own reference; `whole` itself where sources cannot be told.
+) -> list[Share]:
+    """Each stratum as the sum of its sources, each against its own reference; the stratum itself where sources cannot be told.
 
-    A mixture thins sources unlike one another and human text differs between them, so one reference for all misleads. Ends
-    of intervals are added as if all sources erred together, which is wider than any other way in which they may err.
+    A mixture thins sources unlike one another and human text differs between them, so one reference for all misleads.
     """
-    names, codes = _largest(judged.source.combine_chunks())
-    stratum = np.where(scope.inside, codes, -1)
-    before = None if scope.selected_from is None else np.where(scope.selected_from, codes, -1)
-    rows = (stratum >= 0) & found.judged
-    mass = np.bincount(stratum[rows], weight[rows], len(names))
-    parts = prevalence.estimates(found.documents, stratum, len(names), weight, found.basis, before, once)
+    names, source = _largest(judged.source.combine_chunks())
+    own, first = (_crossed(codes, source, len(names)) for codes in (stratum, stratum if before is None else before))
+    cells = np.unique(np.concatenate([own, first]))
+    cells = cells[cells >= 0]
+    own, first = (np.where(codes < 0, -1, np.searchsorted(cells, codes)) for codes in (own, first))
+    parts = prevalence.estimates(
+        found.documents, own, len(cells), weight, found.basis, None if before is None else first, once
+    )
+    rows = (own >= 0) & found.judged
+    mass = np.bincount(own[rows], weight[rows], len(parts)).astype(np.float64)
+    of = cells // max(len(names), 1)
+    summed = list(shares)
+    for i in range(len(shares)):
+        here = np.flatnonzero(of == i)
+        summed[i] = _sum(shares[i], [parts[k] for k in here], mass[here])
+    return summed
+
+
+def _crossed(stratum: I64, source: I64, sources: int) -> I64:
+    """One number for each pair of stratum and source; -1 where either is missing.  # [docs]"""
+    return np.where((stratum >= 0) & (source >= 0), stratum * sources + source, -1)
+
+
+def _sum(whole: Share, parts: Sequence[Share], mass: npt.NDArray[np.float64]) -> Share:
+    """The whole by its parts; `whole` itself where these cannot be told.
+
+    Ends of intervals are added as if all parts erred together, which is wider than any other way in which they may err.
+    """
     known = [i for i, part in enumerate(parts) if part.share is not None and mass[i]]
     told = float(mass[known].sum()) / max(float(mass.sum()), 1e-12)
     if whole.share is None or len(known) < 2 or told < MOST:

@@ -225,6 +225,10 @@ def test_the_whole_is_the_sum_of_its_sources_where_these_can_be_told() -> None:
     for name in ("share", "lower", "low", "high"):
         assert whole[name] == pytest.approx(0.3 * machine[name] + 0.7 * people[name])
     assert whole["method"] == "sum of sources" and whole["low"] <= 0.3 <= whole["high"]
+    english = of(made, dimension="language", stratum="en")  # all of it: the same sum
+    assert [english[k] for k in ("share", "low", "high", "method")] == [
+        whole[k] for k in ("share", "low", "high", "method")
+    ]
     few = ["rare"] * 20 + ["people"] * 1_980  # too few to be told, but hardly any
     other = rows(judged(probability(score), source=pa.chunked_array([pa.array(few).dictionary_encode()])), anchors)
     assert of(other, dimension="all")["method"] != "sum of sources"
