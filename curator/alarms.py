@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from curator.curation import Judged, Mixed
 from curator.ledger import OUTCOMES
 from curator.recipe import Recipe
+
+NAMED: Final = 5  # sources that one alarm names
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def _rules(recipe: Recipe, judged: Judged) -> Iterator[Alarm]:
     if idle and readable >= recipe.alarms.idle_from:
         yield Alarm(
             "rule_idle",
-            f"{len(idle)} rule(s) dropped none of {readable:,} documents: {', '.join(idle)}; check their limits, or leave them out",
+            f"{len(idle)} rule{'s' * (len(idle) > 1)} dropped none of {readable:,} documents: {', '.join(idle)}; check the limits, or leave them out",
         )
 
 
@@ -67,13 +69,18 @@ def _sources(recipe: Recipe, judged: Judged, outcome: npt.NDArray[np.uint8]) -> 
     codes = names.indices.to_numpy(zero_copy_only=False)
     total = np.bincount(codes, minlength=len(names.dictionary))
     curated = np.bincount(codes[outcome == OUTCOMES.index("curated")], minlength=len(names.dictionary))
-    for name, n, kept in zip(names.dictionary.to_pylist(), total, curated, strict=True):
-        if n and 1 - kept / n >= recipe.alarms.source_lost:
-            yield Alarm(
-                "source_lost",
-                f"source {name!r} loses {n - kept:,} of its {n:,} documents (alarms.source_lost = {recipe.alarms.source_lost:g}); "
-                f"`curator sql OUT \"select reason, count(*) from reasons where source = '…' group by all\"` says why",
-            )
+    lost = [
+        f"{name!r} loses {n - kept:,} of its {n:,} documents"
+        for name, n, kept in zip(names.dictionary.to_pylist(), total, curated, strict=True)
+        if n and 1 - kept / n >= recipe.alarms.source_lost
+    ]
+    if lost:
+        more = f", and {len(lost) - NAMED:,} more" if len(lost) > NAMED else ""
+        yield Alarm(
+            "source_lost",
+            f"{'source' if len(lost) == 1 else f'{len(lost):,} sources:'} {', '.join(lost[:NAMED])}{more} (alarms.source_lost = "
+            f'{recipe.alarms.source_lost:g}); `curator sql OUT "select source, reason, count(*) from reasons group by all order by all"` says why',
+        )
 
 
 def _mixture(recipe: Recipe, judged: Judged, outcome: npt.NDArray[np.uint8]) -> Iterator[Alarm]:

@@ -368,7 +368,7 @@ def _emit(text: str, to: Path | None) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def shares(out: Path, by: str, unit: str, as_json: bool) -> None:
-    """Human and synthetic share of the input, of what was kept and of the mixture, with 95 % intervals.
+    """Human and synthetic share of the input, of what was kept and of the mixture, with 95 % intervals; the largest first.
 
     A share that cannot be known is empty, with the reason. "At least" is what the scores of human text alone cannot
     explain; "second" is another estimator's answer. The last column says which line under the table names the
@@ -383,7 +383,9 @@ def shares(out: Path, by: str, unit: str, as_json: bool) -> None:
     with open_audit(out) as con:
         found = rows_of(
             con,
-            "select * exclude (dimension, unit) from shares where dimension = ? and unit = ? order by stratum, case scope when 'input' then 0 when 'unique' then 1 when 'kept' then 2 else 3 end",
+            "select * exclude (dimension, unit) from shares where dimension = ? and unit = ? order by "
+            + ("stratum" if by == "month" else "max(n) over (partition by stratum) desc, stratum")
+            + ", case scope when 'input' then 0 when 'unique' then 1 when 'kept' then 2 else 3 end",
             [by, unit],
         )
     if as_json:

@@ -44,6 +44,11 @@ def test_a_rule_that_drops_most_and_one_that_drops_nothing() -> None:
     assert "rule_idle" not in raised(["curated"] * 9, {"short": 1, "idle": 0})  # too few to expect every fault
 
 
+def test_sources_that_are_lost_are_one_alarm() -> None:
+    found = raised(["dropped"] * 10, {"short": 10})["source_lost"]
+    assert found.startswith("2 sources: 'a' loses 5 of its 5 documents, 'b' loses 5 of its 5 documents (")
+
+
 def test_quarantine_and_an_empty_mixture() -> None:
     found = raised(["quarantined"] * 2 + ["dropped"] * 8, {"short": 1})
     assert "2 of 10 documents could not be read" in found["quarantine_over"] and "nothing_curated" in found
