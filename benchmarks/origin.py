@@ -600,7 +600,7 @@ def line_e(bench: Bench) -> Figures:
         print("\nline e is not shown with --quick: corpora of 5,000 need more texts")
         return {}
     assert bench.folds  # writes the scores that share.py reads
-    return run("share.py", "--data", str(bench.data), "--cache", str(bench.cache))
+    return run("share.py", "--data", str(bench.data), "--cache", str(bench.cache), "--mixtures")
 
 
 def line_g(bench: Bench) -> Figures:
