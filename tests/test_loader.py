@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import pickle
@@ -559,6 +560,14 @@ def test_lanes_fit_the_mixture(wide: Path, tmp_path: Path, monkeypatch: pytest.M
         CuratedDataset(wide, lanes=2, shuffle=False)
     with pytest.raises(InputError, match=r"lanes 4.*has 2"):
         CuratedDataset(wide, lanes=2).load_state_dict(CuratedDataset(wide, lanes=4).state_dict())
+
+
+@pytest.mark.parametrize(("lanes", "pinned"), [(1, "0c0ee4b3bcdaec65"), (4, "d85197c600e53d66")])
+def test_the_order_is_that_of_the_states_format(wide: Path, lanes: int, pinned: str) -> None:
+    """Another order needs another `_STATE_FORMAT`: else a state from before would go on in the wrong place."""
+    dataset = CuratedDataset(wide, seed=1, lanes=lanes)
+    assert dataset.state_dict()["format"] == 4
+    assert hashlib.sha256("\n".join(texts(dataset)).encode()).hexdigest()[:16] == pinned
 
 
 def test_the_state_of_an_older_curator_is_refused(run: Path) -> None:
