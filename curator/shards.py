@@ -113,7 +113,9 @@ def write_parquet(root: Path, path: Path, schema: pa.Schema, batches: Iterable[p
     rows = 0
     with (
         writing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=repeating(schema)) as writer,
+        pq.ParquetWriter(
+            temporary, schema, compression="zstd", compression_level=3, use_dictionary=repeating(schema)
+        ) as writer,
     ):
         for batch in batches:
             writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
