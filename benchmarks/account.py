@@ -33,7 +33,15 @@ from curator.ledger import uuids
 
 SHARD = 16_384  # rows of a file, as `curator.readers.shard_rows` gives a corpus of this size
 IDS = ("doc_id", "cluster", "survivor")
-OWN = ("runs", "inputs", "stages", "models", "rules", "alarms", "dedup", "shares", "strata", "constraints")
+DERIVED = {
+    "documents",
+    "sources",
+    "clusters",
+    "cluster_members",
+    "quarantine",
+    "drop_counts",
+    "lookup",
+}  # from the ledger
 PAGE = Path(__file__).parent.parent / "docs" / "queries.md"
 
 
@@ -78,7 +86,9 @@ def grow(like: Path, out: Path, rows: int) -> None:
 def build(like: Path, out: Path, rows: int) -> float:
     """Build the account as the conductor does; seconds."""
     with audit.open_audit(like) as con:
-        tables = {name: (name, con.sql(f"from {name}").to_arrow_table()) for name in OWN}
+        found = con.execute("select table_name from duckdb_tables() where not internal").fetchall()
+        own = sorted({name for (name,) in found} - DERIVED)
+        tables = {name: (name, con.sql(f"from {name}").to_arrow_table()) for name in own}
     schema = pq.read_schema(out / "ledger" / "000000.parquet")
     began = time.perf_counter()
     audit.build(out, schema, rows, tables)

@@ -28,7 +28,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 
-PROGRAM = "import sys; from curator.cli_serve import serve_command; serve_command(sys.argv[1:])"
+PROGRAM = "import sys; from curator.commands.serve import serve_command; serve_command(sys.argv[1:])"
 QUESTIONS = {
     "small": "select source, outcome, count(*) from documents group by all",
     "wide": "from documents limit 1000",

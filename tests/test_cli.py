@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -13,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from curator.cli import echo_share_rows, main
+from curator.cli import main
+from curator.commands.shares import echo_share_rows
 from tests import corpus
 from tests.conftest import ROOT, Finished
 
@@ -297,3 +300,14 @@ def test_text_cannot_move_the_cursor(tmp_path: Path) -> None:
     (doc_id,) = json.loads(curator("sql", tmp_path / "o", "select doc_id from documents", "-f", "json").stdout)
     explained = curator("explain", tmp_path / "o", doc_id["doc_id"]).stdout
     assert "\x1b" not in explained and "came with it\n  note  \\x1b[1Aup\n" in explained
+
+
+@pytest.mark.parametrize("name", ["shares", "sql"])
+def test_a_question_does_not_wait_for_compilers_and_models(name: str) -> None:
+    asked = f"import sys; from curator.cli import main; main.commands[{name!r}]; print(sorted({{'numba', 'pandas', 'sklearn', 'torch'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_lies_where_the_table_says() -> None:
+    assert {name: main.commands[name].name for name in COMMANDS} == {name: name for name in COMMANDS}

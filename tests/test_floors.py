@@ -23,7 +23,7 @@ FLOORS = [
     proxy proxy_neural prove proving
     """,
     "run",
-    "cli cli_origin cli_prove cli_serve serve serving loader loading __main__",
+    "cli commands serve serving loader loading __main__",
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names.split()}
 FILES = sorted((ROOT / "curator").rglob("*.py"))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from curator.cli_prove import prove_command
+from curator.commands.prove import prove_command
 from curator.curation import Rows
 from curator.errors import AccountError, InputError
 from curator.ids import doc_id

@@ -25,7 +25,7 @@ from starlette.testclient import TestClient
 
 from curator import serve
 from curator.answers import Limits, Questions, WrongQuestion, framed
-from curator.cli_serve import address, serve_command
+from curator.commands.serve import address, serve_command
 from curator.errors import InputError
 from curator.judged import Judged, recipe_of
 from curator.recipe import from_dict
@@ -51,7 +51,7 @@ def out(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noq
 @contextmanager
 def served(out: Path, *more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The program on a free port: its address, once it answers, and its process."""
-    program = "import sys; from curator.cli_serve import serve_command; serve_command(sys.argv[1:])"
+    program = "import sys; from curator.commands.serve import serve_command; serve_command(sys.argv[1:])"
     command = [sys.executable, "-c", program, str(out), "--port", "0", "--no-score", *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         try:

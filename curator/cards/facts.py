@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from curator.audit import open_audit, rows_of
@@ -226,6 +225,8 @@ def asked_of_mixture(
     # only columns that carry both the name and the type that ingest gives them: a user's own `licence` may be anything
     have = {c.name for c in schema if c.name in INGESTED.names and like(c.type, INGESTED.field(c.name).type)}
     if have:
+        import pyarrow.dataset as ds  # imports pandas
+
         con.register("mixture", ds.dataset([str(path) for path in paths], schema=schema, format="parquet"))
     return _asked(con, MIXTURE, have)
 
