@@ -30,8 +30,9 @@ import pyarrow.parquet as pq
 from sklearn.base import BaseEstimator
 
 from curator import mixture, prevalence
+from curator.anchors import BINS, LOWEST, Anchors, binned
 from curator.cells import Facts
-from curator.prevalence import BINS, Anchors, Documents, Share, basis_of, binned, estimates, posterior, prior_fitted
+from curator.prevalence import Documents, Share, basis_of, estimates, posterior, prior_fitted
 from curator.shares import anchors_of
 from curator.stages.ai_text import probability
 
@@ -430,7 +431,7 @@ def slopes(places: list[Place]) -> F64:
     for place in places:
         human = np.concatenate([*place.human, *place.trusted])
         for machine in (m for m in place.machine if len(m) >= FEWEST):
-            x = np.clip(np.concatenate([human, machine]), prevalence.LOWEST, -prevalence.LOWEST)[:, None]
+            x = np.clip(np.concatenate([human, machine]), LOWEST, -LOWEST)[:, None]
             y = np.repeat([0, 1], [len(human), len(machine)])
             weight = np.where(y, 1 / len(machine), 1 / len(human)) * len(y) / 2
             found.append(float(LogisticRegression(C=1e4).fit(x, y, sample_weight=weight).coef_[0, 0]))

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from curator.anchors import BINS, MIDDLE, ONE_SIDE, Anchors, Cells, Chances, binned, spread
 from curator.kernels import kernel
 
 F64 = npt.NDArray[np.float64]
@@ -31,9 +32,7 @@ MIN_TRUSTED: Final = 100  # human documents of a source from which its own score
 MIN_SELECTED: Final = 0.01  # a selection that leaves less than this is no longer described by what was before it
 MIN_GAP: Final = 0.05  # between true and false positives
 MIN_HOSTS: Final = 10  # fewer hosts do not tell how hosts differ
-MIN_CELL: Final = 15  # texts of one generator in one domain; what has fewer is counted together
 MAX_GROUPS: Final = 50  # sources with a reference of their own
-FEW_GROUPS: Final = 10  # groups of text that do not tell how groups differ
 LEVEL: Final = 0.95
 APART: Final = 0.1  # outside the interval by more, the second estimate is a disagreement: it errs by itself
 
@@ -41,209 +40,15 @@ FITTED: Final = "fitted mixture"
 REFITTED: Final = "refitted prior"
 STOREY: Final = "Storey"
 
-LOWEST, WIDTH, BINS = (
-    -16.0,
-    0.25,
-    128,
-)  # log-odds at prior one half, counted in steps of WIDTH; the ends hold all beyond
 SCORES: Final = 4  # scores at which the mixture is fitted; more cost coverage, with the twenty domains there are
 # How much less or more steeply the odds of a machine author may rise with the score than calibration says: of 79 pairs of
 # a domain and a generator left out of learning, the middle 95 % rose 0.9 to 4.1 times as steeply, those of domains never
 # seen 0.7 to 2.7 times (`benchmarks/share.py --slopes`).
 SLOPES: Final = (0.5, 3.0)
-ONE_SIDE: Final = 2.5  # normal quantile at 97.5 %, one side, for the best of SCORES looks (Bonferroni)
-SMOOTHED: Final = 0.2  # part of the covariance between scores that twenty domains are too few to tell
 FREE: Final = 10.0  # degrees of freedom of the fit's surprise: the covariances are estimates themselves
 SURPRISE: Final = 5.5  # deviance outside the interval; 3.84 were right if covariances were known
-MIDDLE: Final = LOWEST + (np.arange(BINS) + 0.5) * WIDTH  # log-odds of each step
 _STEPS: Final = np.linspace(0.0, 1.0, 161)
 GRID: Final = _STEPS * _STEPS * (3 - 2 * _STEPS)  # shares tried, denser near none and all
-
-
-def binned(prob: F64) -> I64:
-    """The step of log-odds in which each probability lies; nan gives 0.  # [n], 0 to BINS - 1"""
-    safe = np.clip(np.nan_to_num(prob), 1e-300, 1 - 1e-16)
-    place = (np.log(safe) - np.log1p(-safe) - LOWEST) / WIDTH
-    return np.clip(place, 0, BINS - 1).astype(np.int64)
-
-
-def exceeding(counts: F64, edges: I64) -> F64:
-    """Chance of a score in step `edge` or above, from counts by step.  # [..., edges]"""
-    above = np.cumsum(counts[..., ::-1], axis=-1)[..., ::-1]
-    chances: F64 = above[..., edges] / np.maximum(above[..., :1], 1e-300)
-    return chances
-
-
-def _spread(chances: F64) -> F64:
-    """Covariance of one document's exceedances, which are nested.  # [..., K, K]"""
-    k = np.arange(chances.shape[-1])
-    both = chances[..., np.maximum(k[:, None], k)]
-    return both - chances[..., :, None] * chances[..., None, :]
-
-
-def _moved(density: F64, steps: int) -> F64:
-    """A density by step moved up by so many steps; what would leave stays at the end."""
-    place = np.clip(np.arange(BINS) + steps, 0, BINS - 1)
-    return np.asarray(np.bincount(place, density, BINS), np.float64)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Scores by group, and the larger group that each belongs to: domains of a set, generators within a domain.
-
-    counts: [groups, BINS] documents by step of log-odds.  parent: [groups] position of the larger group.
-    """
-
-    counts: F64
-    parent: I64
-
-    @classmethod
-    def of(cls, prob: F64, group: Sequence[object] | npt.NDArray[np.generic], parent: object = None) -> Cells:
-        """Count scores by group; without a parent each group stands alone."""
-        outer, outer_codes = np.unique(np.asarray(group if parent is None else parent).astype(str), return_inverse=True)
-        _, first, codes = np.unique(np.asarray(group).astype(str), return_index=True, return_inverse=True)
-        counts = np.bincount(codes * BINS + binned(prob), minlength=len(first) * BINS).reshape(-1, BINS)
-        return cls(counts.astype(float), outer_codes[first].astype(np.int64)).pooled(len(outer))
-
-    def pooled(self, parents: int) -> Cells:
-        """Small groups of one parent counted together: four texts of a generator say little of it."""
-        small = self.counts.sum(axis=1) < MIN_CELL
-        rest = np.zeros((parents, BINS))
-        np.add.at(rest, self.parent[small], self.counts[small])
-        some = rest.sum(axis=1) > 0
-        return Cells(
-            np.concatenate([self.counts[~small], rest[some]]),
-            np.concatenate([self.parent[~small], np.flatnonzero(some)]),
-        )
-
-    def and_(self, other: Cells) -> Cells:
-        """Both; the other's parents are different ones."""
-        parent = np.concatenate([self.parent, other.parent + self.parent.max(initial=-1) + 1])
-        return Cells(np.concatenate([self.counts, other.counts]), parent)
-
-    def differing_as(self, other: Cells) -> Cells:
-        """These scores, all groups together, moved up and down as another's groups lie apart.
-
-        In parts of the scores' own spread within a group: sharply told text of one generator says as little of the next
-        one as roughly told text does, but the next one's is sharply told too.
-        """
-        density, ratio = self.density(), self.within() / max(other.within(), WIDTH)
-        means = other.means()
-        parents = np.bincount(other.parent, minlength=other.parent.max() + 1)
-        centre = np.average(means, weights=1.0 / parents[other.parent])
-        moved = [_moved(density, step) for step in np.rint((means - centre) * ratio / WIDTH).astype(np.int64)]
-        return Cells(np.stack(moved) * self.counts.sum(), other.parent)
-
-    def means(self) -> F64:
-        """Mean log-odds of each group.  # [groups]"""
-        return np.asarray(self.counts @ MIDDLE / self.counts.sum(axis=1), np.float64)
-
-    def within(self) -> float:
-        """Standard deviation of log-odds inside a group, groups counted alike."""
-        square = self.counts @ MIDDLE**2 / self.counts.sum(axis=1)
-        return float(np.sqrt(np.maximum(square - self.means() ** 2, 0.0).mean()))
-
-    def density(self) -> F64:
-        """Scores of a group at large: larger groups count alike, and so do the groups within.  # [BINS], sums to 1"""
-        each = self.counts / self.counts.sum(axis=1, keepdims=True)
-        _, place, sizes = np.unique(self.parent, return_inverse=True, return_counts=True)
-        return np.asarray((each / sizes[place, None]).sum(axis=0) / len(sizes), np.float64)
-
-
-@dataclass(frozen=True)
-class Chances:
-    """Chances of exceeding each score on the text at hand, and how unsure they are.
-
-    mean: [K].  covariance: [K, K]: between groups and within, and of counting.  most: [K] what they hardly exceed, at one
-    side 97.5 % for all scores together.
-    """
-
-    mean: F64
-    covariance: F64
-    most: F64
-
-    @classmethod
-    def next_group(cls, cells: Cells, edges: I64, alike: Cells | None = None) -> Chances:
-        """Those of one more group of one more larger group, given the groups measured (nested analysis of variance).
-
-        alike: groups that stand in where fewer than FEW_GROUPS were measured, for how much groups differ.
-        """
-        if alike is not None and len(cells.counts) < FEW_GROUPS:
-            known, lent = cls.next_group(cells, edges), cls.next_group(cells.differing_as(alike), edges)
-            return cls(known.mean, lent.covariance, np.maximum(known.most, lent.most))
-        chances, n = exceeding(cells.counts, edges), cells.counts.sum(axis=1)
-        counting = _spread(chances) / n[:, None, None]
-        _, place, sizes = np.unique(cells.parent, return_inverse=True, return_counts=True)
-        parents, inside = len(sizes), len(n) - len(sizes)
-        means = np.zeros((parents, len(edges)))
-        np.add.at(means, place, chances / sizes[place, None])
-        off, apart = chances - means[place], means - means.mean(axis=0)
-        within = off.T @ off / max(inside, 1) - (counting * (1 - 1 / sizes[place])[:, None, None]).sum(0) / max(
-            inside, 1
-        )
-        noise = (counting / (sizes[place] ** 2)[:, None, None]).sum(0) + within * (1 / sizes).sum()
-        between = apart.T @ apart / max(parents - 1, 1) - noise / parents
-        covariance = _positive(between) * (1 + 1 / parents) + _positive(within)
-        return cls(means.mean(axis=0), _smoothed(covariance), _most(means, cells.counts.sum() / parents))
-
-    @classmethod
-    def of_own(cls, counts: F64, effective: float, common: F64, edges: I64) -> Chances:
-        """Those of text that was measured itself, with two documents' worth of the `common` scores."""
-        mean = exceeding(counts * effective / max(counts.sum(), 1.0) + 2 * common, edges)
-        wary = (mean * effective + 2) / (
-            effective + 4
-        )  # none of three hundred is no certainty (Agresti and Coull 1998)
-        return cls(mean, _spread(wary) / (effective + 2), _wilson(mean, effective + 2))
-
-
-def _wilson(chance: F64, n: float) -> F64:
-    """The upper end of a chance counted in n documents (Wilson 1927), so that none of n is no certainty."""
-    z2 = ONE_SIDE**2 / n
-    root = np.sqrt(chance * (1 - chance) * z2 + z2 * z2 / 4)
-    return np.asarray((chance + z2 / 2 + root) / (1 + z2), np.float64)
-
-
-def _most(chances: F64, texts: float) -> F64:
-    """The upper end for one more group: a prediction interval in log-odds, where chances are less skewed.
-
-    chances: [groups, K].  texts: of a group, about.
-    """
-    safe = (chances * texts + 0.5) / (texts + 1)
-    odds, free = np.log(safe) - np.log1p(-safe), max(len(chances) - 1, 1)
-    wide = ONE_SIDE * (1 + (ONE_SIDE**2 + 1) / (4 * free))  # Student's t, to first order
-    off = wide * odds.std(axis=0, ddof=min(len(chances) - 1, 1)) * np.sqrt(1 + 1 / len(chances))
-    return np.asarray(1 / (1 + np.exp(-odds.mean(axis=0) - off)), np.float64)
-
-
-def _positive(covariance: F64) -> F64:
-    """The nearest covariance: moments of few groups may be none."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray((vectors * np.maximum(values, 1e-8)) @ vectors.T, np.float64)
-
-
-def _smoothed(covariance: F64) -> F64:
-    return (1 - SMOOTHED) * covariance + SMOOTHED * np.diag(np.diag(covariance))
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """Scores of labelled text that comes with the detector, at best of domains that it never saw.
-
-    human: by domain within its set.  machine: by generator within its domain.
-    alike: other anchors, which tell how domains and generators differ where these hold too few of them.
-    warning: what to know of every share that rests on them.
-    """
-
-    human: Cells
-    machine: Cells
-    name: str
-    alike: Anchors | None = None
-    warning: str | None = None
-
-    @property
-    def kind(self) -> str:
-        """Whose they are, without their counts."""
-        return self.name.partition(" (")[0]
 
 
 @dataclass(frozen=True)
@@ -580,7 +385,7 @@ def _fitted(counted: _Counted, basis: Basis) -> _Fit:
     """Fit the mixture to every stratum."""
     machine = basis.machine.mean  # [K]
     human = np.stack([c.mean for c in basis.human])  # [groups, K]
-    spread = np.stack([c.covariance for c in basis.human])
+    unlike = np.stack([c.covariance for c in basis.human])
     apart = machine - human
     at = np.argmax(apart, axis=1)  # [groups] the score that parts them best
     best = np.take_along_axis(apart, at[:, None], 1)[:, 0]
@@ -590,9 +395,9 @@ def _fitted(counted: _Counted, basis: Basis) -> _Fit:
     people = counted.groups * (1 - rough) + 1e-9 * counted.groups + 1e-300
     people /= people.sum(axis=1, keepdims=True)
     expected = people @ human  # [strata, K]
-    unsure = np.einsum("sg,gkl->skl", people**2, spread)
+    unsure = np.einsum("sg,gkl->skl", people**2, unlike)
     seen = np.einsum("sg,sgk->sk", counted.groups, counted.above)
-    counting = _spread(_shrunk(seen, counted.effective)) / np.maximum(counted.effective, 1.0)[:, None, None]
+    counting = spread(_shrunk(seen, counted.effective)) / np.maximum(counted.effective, 1.0)[:, None, None]
     deviance = _deviance(seen, expected, machine, unsure, basis.machine.covariance, counting)
     low, high = _within(deviance)
     lower = _lower(seen, people @ np.stack([c.most for c in basis.human]), counting)

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curator import prevalence
+from curator.anchors import Anchors, Cells
 from curator.curation import I64, Bools, Judged
 from curator.origin import ANCHORS, ORIGIN, anchors_file, anchors_name, detector_of, gate, joined, measures_origin
-from curator.prevalence import Anchors, Basis, Cells, Documents, Share
+from curator.prevalence import Basis, Documents, Share
 from curator.schema import field
 from curator.shipped import shipped
 from curator.stages import Stage

@@ -17,7 +17,7 @@ FLOORS = [
     """
     recipe decide engine workspace progress tables ingest curation steps score
     dedup bands against earlier
-    calibration evidence origin calibrate learn retrain tiers prevalence curve shares
+    calibration evidence origin calibrate learn retrain tiers anchors prevalence curve shares
     cells boxes rake reference topics mixture mixing representative repair
     ledger audit account sql report_tables alarms cards report answers judged unstored
     proxy proxy_neural prove proving

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curator import prevalence
-from curator.prevalence import BINS, SCORES, Anchors, Basis, Cells, Chances, Documents, Share
+from curator.anchors import BINS, MIDDLE, WIDTH, Anchors, Cells, Chances, binned
+from curator.prevalence import SCORES, Basis, Documents, Share
 
 DOMAINS, SIZE = 20, 2_000
 
@@ -174,8 +175,8 @@ def test_machine_text_by_score_adds_up_to_the_share_and_rises(seed: int, share: 
 
 
 def test_at_the_true_share_a_calibrated_score_says_what_is_machine_text() -> None:
-    prob = 1 / (1 + np.exp(-prevalence.MIDDLE))
-    human = np.exp(-((prevalence.MIDDLE + 3) ** 2) / 12)
+    prob = 1 / (1 + np.exp(-MIDDLE))
+    human = np.exp(-((MIDDLE + 3) ** 2) / 12)
     machine = human * prob / (1 - prob)  # the odds at prior one half are those of the score
     share, parts = 0.2, (human / human.sum(), machine / machine.sum())
     scores = (1 - share) * parts[0] + share * parts[1]
@@ -297,9 +298,9 @@ def test_the_posterior_rises_with_the_prior_and_is_itself_at_one_half(prob: floa
 
 @given(st.floats(0.0, 1.0) | st.just(float("nan")))
 def test_every_probability_has_a_step_and_steps_rise(prob: float) -> None:
-    step = prevalence.binned(np.array([prob, 0.5]))
+    step = binned(np.array([prob, 0.5]))
     assert 0 <= step[0] < BINS and step[1] == BINS // 2
-    assert prob != prob or (step[0] <= step[1]) == (prob < 1 / (1 + np.exp(-prevalence.WIDTH)))
+    assert prob != prob or (step[0] <= step[1]) == (prob < 1 / (1 + np.exp(-WIDTH)))
 
 
 def calibrated(n: int, share: float) -> np.ndarray:
@@ -309,7 +310,7 @@ def calibrated(n: int, share: float) -> np.ndarray:
 
 
 def test_the_prior_is_found_again_where_probabilities_are_calibrated() -> None:
-    scores = np.stack([np.bincount(prevalence.binned(calibrated(40_000, s)), minlength=BINS) for s in (0.2, 0.7)])
+    scores = np.stack([np.bincount(binned(calibrated(40_000, s)), minlength=BINS) for s in (0.2, 0.7)])
     assert prevalence.prior_fitted(scores.astype(float)) == pytest.approx([0.2, 0.7], abs=0.02)
 
 
@@ -317,7 +318,7 @@ def test_the_prior_is_the_one_that_quapy_finds() -> None:
     aggregative = pytest.importorskip("quapy.method.aggregative", reason="QuaPy, the oracle, is not installed")
     prob = calibrated(5_000, 0.3)
     theirs, _ = aggregative.EMQ.EM(np.array([0.5, 0.5]), np.column_stack([1 - prob, prob]), epsilon=1e-7)
-    ours = prevalence.prior_fitted(np.bincount(prevalence.binned(prob), minlength=BINS).astype(float)[None])
+    ours = prevalence.prior_fitted(np.bincount(binned(prob), minlength=BINS).astype(float)[None])
     assert ours[0] == pytest.approx(theirs[1], abs=0.005)
 
 

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curator import shares
+from curator.anchors import Anchors
 from curator.curation import Judged
 from curator.decide import Rule
-from curator.prevalence import Anchors
 from curator.recipe import load
 from curator.shares import SHARES, Scope, anchors_for, anchors_of, dimensions, evidence, scopes, shipped_anchors
 from curator.shipped import shipped
