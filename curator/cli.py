@@ -12,27 +12,37 @@ import click
 from curator import __version__, tables
 from curator.errors import CuratorError
 
-COMMANDS: Final = {
-    "calibrate": "curator.commands.origin:calibrate_command",
-    "card": "curator.cards.command:card_command",
-    "check": "curator.commands.recipe:check_command",
-    "diff": "curator.commands.explain:diff_command",
-    "evaluate": "curator.commands.origin:evaluate_command",
-    "explain": "curator.commands.explain:explain_command",
-    "filter": "curator.commands.filter:filter_command",
-    "ingest": "curator.commands.filter:ingest_command",
-    "models": "curator.commands.recipe:models_command",
-    "prove": "curator.commands.prove:prove_command",
-    "redecide": "curator.commands.filter:redecide_command",
-    "report": "curator.report.command:report_command",
-    "score": "curator.commands.recipe:score_command",
-    "serve": "curator.commands.serve:serve_command",
-    "shares": "curator.commands.shares:shares_command",
-    "sql": "curator.commands.sql:sql_command",
-    "stages": "curator.commands.recipe:stages_command",
-    "train": "curator.commands.origin:train_group",
-    "verify": "curator.commands.explain:verify_command",
+# What `curator --help` lists: name, where the command lies, what it is for.
+SECTIONS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "Make a run": {
+        "filter": ("commands.filter:filter_command", "Curate a corpus: deduplicate, judge, mix, with an account."),
+        "ingest": ("commands.filter:ingest_command", "Read what a scraper leaves behind into Parquet."),
+        "redecide": ("commands.filter:redecide_command", "Decide a run again under other rules, in seconds."),
+    },
+    "Look at it": {
+        "shares": ("commands.shares:shares_command", "Human and synthetic share, with intervals."),
+        "sql": ("commands.sql:sql_command", "Ask the account in SQL."),
+        "explain": ("commands.explain:explain_command", "What happened to one document, and why."),
+        "diff": ("commands.explain:diff_command", "Compare two runs, document by document."),
+        "verify": ("commands.explain:verify_command", "Re-derive every hash and sum."),
+        "report": ("report.command:report_command", "Write one HTML page, every number beside its query."),
+        "serve": ("commands.serve:serve_command", "The page live, SQL and scoring over HTTP."),
+        "prove": ("commands.prove:prove_command", "Train small models on the mixture and beside it."),
+        "card": ("cards.command:card_command", "Write dataset cards for who publishes the mixture."),
+    },
+    "Judge texts": {
+        "score": ("commands.recipe:score_command", "Score texts that are in nobody's corpus."),
+        "calibrate": ("commands.origin:calibrate_command", "Keep scores of text known to be human, to judge by."),
+        "train": ("commands.origin:train_group", "Teach the origin detector."),
+        "evaluate": ("commands.origin:evaluate_command", "Measure a detector on labelled texts."),
+    },
+    "What a recipe is made of": {
+        "check": ("commands.recipe:check_command", "Check a recipe and print every default."),
+        "stages": ("commands.recipe:stages_command", "List the stages and the columns each adds."),
+        "models": ("commands.recipe:models_command", "List the models that ship."),
+    },
 }
+COMMANDS: Final = {name: where for section in SECTIONS.values() for name, (where, _) in section.items()}
 
 
 class _Commands(MutableMapping[str, click.Command]):
@@ -45,7 +55,7 @@ class _Commands(MutableMapping[str, click.Command]):
         if name in self._more:
             return self._more[name]
         module, _, attribute = COMMANDS[name].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), attribute)
+        found: click.Command = getattr(importlib.import_module(f"curator.{module}"), attribute)
         return found
 
     def __setitem__(self, name: str, command: click.Command) -> None:
@@ -63,6 +73,12 @@ class _Commands(MutableMapping[str, click.Command]):
 
 class _Group(click.Group):
     """Prints a user's mistake as one line and exits with 1; never a traceback for it."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what they are for, without importing one."""
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, what) for name, (_, what) in section.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
