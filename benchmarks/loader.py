@@ -37,7 +37,6 @@ PEER = "datasets==5.2.0"
 STANDARD = ["text", "doc_id", "source", "stratum", "prob_synthetic", "weight"]
 GROUP = 512  # documents in a row group of a finished run's mixture
 SHARD = 16 * GROUP  # and in a file of it
-OTHERS = {"lz4": "lz4", "plain": "none"}  # folders of the same documents, for the bounds
 
 TIMED = """
     import os, sys, time, json
@@ -54,7 +53,7 @@ DECODED = """
         import glob, pyarrow.parquet as pq
         def read():
             n = 0
-            for path in sorted(glob.glob(OUT + "/{}/*.parquet")):
+            for path in sorted(glob.glob(OUT + "{}/*.parquet")):
                 with pq.ParquetFile(path, pre_buffer=False) as file:
                     for group in range(file.num_row_groups):
                         n += file.read_row_group(group, columns=COLUMNS, use_threads=False).num_rows
@@ -75,6 +74,17 @@ READERS = {
     "curator, batches, file order": """
         from curator.loader import CuratedDataset
         def read(): return sum(batch.num_rows for batch in CuratedDataset(OUT, shuffle=False).batches(1024))
+    """,
+    "curator, LZ4, one dict a document": """
+        from curator.loader import CuratedDataset
+        def read():
+            n = 0
+            for sample in CuratedDataset(OUT + "-lz4"): n += 1
+            return n
+    """,
+    "curator, LZ4, batches of 1,024": """
+        from curator.loader import CuratedDataset
+        def read(): return sum(batch.num_rows for batch in CuratedDataset(OUT + "-lz4").batches(1024))
     """,
     "datasets, one dict a document": """
         import glob, datasets
@@ -100,9 +110,9 @@ READERS = {
             for sample in data: n += 1
             return n
     """,
-    BOUND: DECODED.format("mixture"),
-    "bound: the same, were they LZ4": DECODED.format("lz4"),
-    "bound: the same, not compressed": DECODED.format("plain"),
+    BOUND: DECODED.format("/mixture"),
+    "bound: the same, were they LZ4": DECODED.format("-lz4/mixture"),
+    "bound: the same, not compressed": DECODED.format("/plain"),
     "bound: the texts copied once": """
         import glob, numpy as np, pyarrow.parquet as pq
         texts = [pq.ParquetFile(path).read_row_group(group, columns=["text"])["text"].chunk(0)
@@ -124,17 +134,17 @@ def cut(table: pa.Table, words: int) -> pa.Table:
     return table.set_column(table.schema.get_field_index("text"), table.schema.field("text"), text)
 
 
-def write(out: Path, table: pa.Table, documents: int) -> Path:
-    """A folder that the loader takes for a finished run; shards and row groups as in one."""
+def write(out: Path, table: pa.Table, documents: int, compression: str = "zstd") -> Path:
+    """A folder that the loader takes for a finished run; shards and row groups as in one; its documents uncompressed too."""
     files, rows = {}, 0
     while rows < documents:
         path = out / "mixture" / f"{len(files):06}.parquet"
         part = table.take(pa.array(np.arange(rows, min(rows + SHARD, documents)) % table.num_rows)).combine_chunks()
-        made = write_parquet(out, path, table.schema, alike(part.to_batches(GROUP)), "benchmark")
+        made = write_parquet(out, path, table.schema, alike(part.to_batches(GROUP)), "benchmark", compression)
         files[f"mixture/{path.name}"] = {"sha256": made.sha256, "bytes": made.bytes, "rows": made.rows}
         rows += part.num_rows
-        for name, compression in OTHERS.items():
-            copied(path, out / name / path.name, compression)
+        if compression == "zstd":
+            copied(path, out / "plain" / path.name, "none")
     (out / "manifest.json").write_text(json.dumps({"format": 1, "fingerprint": out.name, "files": files}))
     return out
 
@@ -186,10 +196,11 @@ def main() -> None:
         corpora = {"as they are": real} | {f"of {words} words": cut(real, words) for words in asked.words}
         for number, (title, table) in enumerate(corpora.items()):
             out = write(Path(scratch) / str(number), table, asked.documents)
+            other = write(Path(scratch) / f"{number}-lz4", table, asked.documents, "lz4")
             length = np.mean(pa.compute.binary_length(table["text"]).to_numpy())
             zstd, lz4 = (
-                sum(path.stat().st_size for path in (out / name).iterdir()) / asked.documents
-                for name in ("mixture", "lz4")
+                sum(path.stat().st_size for path in (one / "mixture").iterdir()) / asked.documents
+                for one in (out, other)
             )
             print(
                 f"\n{asked.documents:,} documents {title}: {length:,.0f} bytes of text, {zstd:,.0f} in the file "

@@ -203,6 +203,7 @@ class LedgerTask:
     mixture: pa.Schema
     travelling: tuple[tuple[str, str], ...]  # (column of the input, its name in the mixture)
     repair: tuple[str, ...] = ()  # steps of `curator.repair` for the texts of the mixture
+    compression: str = "zstd"  # of the mixture's file
     label: str = "account"
 
     @property
@@ -231,6 +232,7 @@ class LedgerTask:
             str(self.ledger),
             str(self.mixture),
             *versions(self.repair),
+            self.compression,
         )
 
     def done(self) -> bool:
@@ -244,7 +246,7 @@ class LedgerTask:
         for stale in (self.mixture_path, receipt_path(self.root, self.mixture_path)):
             stale.unlink(missing_ok=True)  # an earlier version of this code may have drawn from this shard
         if self._drawn():
-            write_parquet(self.root, self.mixture_path, self.mixture, alike(self._mixture()), key)
+            write_parquet(self.root, self.mixture_path, self.mixture, alike(self._mixture()), key, self.compression)
         write_parquet(self.root, self.path, self.ledger, self._whole(), key)
 
     def _whole(self) -> Iterator[pa.RecordBatch]:

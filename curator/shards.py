@@ -28,6 +28,7 @@ BATCH_ROWS: Final = 512  # rows in one row group: what a measure sees at once
 BATCH_BYTES: Final = 16 << 20  # text in one row group; one larger document still gets one of its own
 # of documents, and hardly ever the same twice
 _DISTINCT: Final = {"text", "record_id", "url", "doc_id", "cluster", "raw_sha256", "text_sha256", "payload_digest"}
+COMPRESSIONS: Final = {"zstd": 3, "lz4": None}  # with their levels
 _MOST_KINDS: Final = 16  # whole weights kept apart
 _OUT_OF_SPACE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -104,7 +105,9 @@ def write_receipt(root: Path, path: Path, key: str, rows: int | None = None) -> 
     return receipt
 
 
-def write_parquet(root: Path, path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str) -> Receipt:
+def write_parquet(
+    root: Path, path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch], key: str, compression: str = "zstd"
+) -> Receipt:
     """Write one row group a batch, atomically, then the receipt; the same batches give the same bytes.
 
     Texts, ids, vectors and fractions are written as they are: a dictionary of values that never come twice is larger than
@@ -114,7 +117,11 @@ def write_parquet(root: Path, path: Path, schema: pa.Schema, batches: Iterable[p
     with (
         writing(path) as temporary,
         pq.ParquetWriter(
-            temporary, schema, compression="zstd", compression_level=3, use_dictionary=repeating(schema)
+            temporary,
+            schema,
+            compression=compression,
+            compression_level=COMPRESSIONS[compression],
+            use_dictionary=repeating(schema),
         ) as writer,
     ):
         for batch in batches:

@@ -381,7 +381,18 @@ def write_ledger(
     alike = np.where(held.mask, held.similarity, _alike(ctx, shards, clusters, survivor))
     verdicts = _verdicts(judged, clusters, survivor, alike, held, outcome, mixed)
     tasks = [
-        LedgerTask(ctx.root, s.name, s.rows, verdicts(i, s), _everything(ctx, s), schema, columns, travelling, repair)
+        LedgerTask(
+            ctx.root,
+            s.name,
+            s.rows,
+            verdicts(i, s),
+            _everything(ctx, s),
+            schema,
+            columns,
+            travelling,
+            repair,
+            ctx.recipe.mixture.compression,
+        )
         for i, s in enumerate(shards)
     ]
     do(ctx, "account", tasks)

@@ -9,11 +9,16 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from curator.errors import RecipeError
 from curator.ledger import batch, ledger_schema, mixture_schema
+from curator.progress import Silent
+from curator.run import redecide_run
 from curator.schema import field
 from curator.shards import alike, write_parquet
+from tests.conftest import Finished
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of datasets, not of ours
@@ -55,6 +60,16 @@ def test_datasets_reads_it(mixture: Path, tmp_path: Path, asked: str, streaming:
     rows = list(data)
     assert {row["doc_id"]: row["text"] for row in rows} == {str(one): f"text {i}" for i, one in enumerate(IDS)}
     assert all(row["cluster"] == row["doc_id"] for row in rows)
+
+
+def test_lz4_where_the_recipe_says_so(finished_run: Finished, tmp_path: Path) -> None:
+    redecide_run(finished_run.out, ["mixture.compression=lz4"], tmp_path / "out", Silent())
+    for path in sorted((tmp_path / "out/mixture").iterdir()):
+        footer, before = pq.read_metadata(path), pq.read_table(finished_run.out / "mixture" / path.name)
+        assert {footer.row_group(0).column(i).compression for i in range(footer.num_columns)} == {"LZ4"}
+        assert pq.read_table(path).equals(before)
+    with pytest.raises(RecipeError, match=r"mixture\.compression = 'gzip' is none of: zstd, lz4"):
+        redecide_run(finished_run.out, ["mixture.compression=gzip"], tmp_path / "no", Silent())
 
 
 def test_duckdb_takes_the_ids_for_uuids(mixture: Path) -> None:
