@@ -69,7 +69,7 @@ bench-loader: $(VENV)/.test
 	$(BIN)/python benchmarks/train_resume.py
 
 bench-serve: $(VENV)/.test
-	$(BIN)/python benchmarks/serve.py demo-out
+	$(BIN)/python benchmarks/serve.py demo-out --connections 16
 
 bench-rules: $(VENV)/.test
 	$(BIN)/python benchmarks/rules.py

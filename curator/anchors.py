@@ -25,7 +25,7 @@ LOWEST, WIDTH, BINS = (
 )  # log-odds at prior one half, counted in steps of WIDTH; the ends hold all beyond
 ONE_SIDE: Final = 2.5  # normal quantile at 97.5 %, one side, for the best of four looks (Bonferroni)
 SMOOTHED: Final = 0.2  # part of the covariance between scores that twenty domains are too few to tell
-MIDDLE: Final = LOWEST + (np.arange(BINS) + 0.5) * WIDTH  # log-odds of each step
+MIDDLE: Final = np.asarray(LOWEST + (np.arange(BINS) + 0.5) * WIDTH, np.float64)  # log-odds of each step
 
 
 def binned(prob: F64) -> I64:

@@ -26,8 +26,8 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-from curator.audit import ask, first_line, open_audit
-from curator.errors import CuratorError
+from curator.audit import ask, open_audit
+from curator.errors import CuratorError, first_line
 from curator.schema import TIMESTAMP
 
 Answerer = Callable[[bytes], bytes]

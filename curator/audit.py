@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from curator.errors import AccountError, InputError
+from curator.errors import AccountError, InputError, first_line
 from curator.ids import fingerprint
 from curator.schema import doc_of
 from curator.shards import writing
@@ -193,12 +193,6 @@ def _show_texts(con: duckdb.DuckDBPyConnection, root: Path) -> None:
             files = f"read_parquet({_literal(f'{root / folder}/*.parquet')})"
             con.execute(f"create temp view {name} as select * replace ({ids}) from {files}")
             con.execute(f"comment on view {name} is {_literal(comment)}")
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, in one line; the name of the error where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def ask(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:

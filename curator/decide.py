@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curator.errors import RecipeError, UndecidedError
+from curator.errors import RecipeError, UndecidedError, first_line
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -72,7 +72,7 @@ def _parse(con: duckdb.DuckDBPyConnection, reason: str, sql: str, schema: pa.Sch
     try:
         found = con.sql(f"select ({sql}\n) as fired from signals").to_arrow_table()
     except duckdb.Error as error:
-        raise RecipeError(f"rule {reason} = {sql!r} does not hold together: {_first_line(error)}") from error
+        raise RecipeError(f"rule {reason} = {sql!r} does not hold together: {first_line(error)}") from error
     if found.num_rows or not pa.types.is_boolean(found.schema.field(0).type):
         what = (
             "looks at more than its own row"
@@ -147,10 +147,6 @@ def _unknown_column(reason: str, name: str, schema: pa.Schema) -> str:
     return f"rule {reason} names column {name!r}, which nothing measures; {hint}"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
 @dataclass(frozen=True)
 class Verdicts:
     """What the rules said of one shard.  # fired: [rules, docs] bool"""
@@ -196,7 +192,7 @@ class Judge:
         try:
             return self._con.sql(sql).to_arrow_table()
         except duckdb.Error as error:
-            raise RecipeError(f"a rule failed on a document: {_first_line(error)}; guard it with try(…)") from error
+            raise RecipeError(f"a rule failed on a document: {first_line(error)}; guard it with try(…)") from error
 
     def _decided(self, rule: Rule, column: pa.ChunkedArray, readable: BoolArray, table: pa.Table) -> BoolArray:
         undecided = pc.is_null(column).to_numpy(zero_copy_only=False) & readable

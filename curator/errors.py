@@ -40,3 +40,9 @@ class ModelError(CuratorError):
 
 class AccountError(CuratorError):
     """The ledger contradicts itself or the files beside it."""
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, in one line; the name of the error where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -508,7 +508,7 @@ def prior_fitted(scores: F64, rounds: int = 200) -> F64:
     """The share at which calibrated probabilities agree with their own mean, by EM from one half (Saerens, Latinne and
     Decaestecker 2002, equations 2.2 to 2.4).  scores: [strata, BINS] counts by step of log-odds.  # [strata]
     """
-    prob = 1 / (1 + np.exp(-MIDDLE))
+    prob = _logistic(MIDDLE)
     mass = np.maximum(scores.sum(axis=1, keepdims=True), 1e-300)
     share = np.full((len(scores), 1), 0.5)
     for _ in range(rounds):

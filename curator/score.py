@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 from curator.errors import InputError
 from curator.ids import doc_id
 from curator.readers.columns import Columns, resolve
+from curator.readers.fields import is_utf8
 from curator.readers.parquet import as_utf8, schema_of
 from curator.recipe import Recipe
 from curator.schema import UUID
 from curator.stages import Measure, Stage
-from curator.unstored import Document, is_utf8
+from curator.unstored import Document
 
 BATCH: Final = 256
 SKIPPED: Final = ("exact", "minhash", "paragraphs", "boilerplate")  # they compare documents with one another

@@ -18,12 +18,3 @@ class Document(msgspec.Struct):
     language: str | None = None
     origin: str | None = None
     fault: str | None = None  # why its text is none, whatever a sender wrote here
-
-
-def is_utf8(text: str) -> bool:
-    """Whether it can be written in UTF-8: JSON can escape half a surrogate pair, which no text can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curator.audit import open_audit, rows_of
-from curator.errors import AccountError, InputError
+from curator.errors import AccountError, InputError, first_line
 from curator.schema import INGESTED
 from curator.web import domain_of, host_of
 from curator.workspace import finished
@@ -191,7 +191,7 @@ def gather(root: Path) -> Facts:
         with duckdb.connect(":memory:") as con:
             answers |= asked_of_mixture(con, paths, schema)
     except duckdb.Error as error:
-        raise AccountError(f"the account in {root} cannot be read: {str(error).splitlines()[0]}") from error
+        raise AccountError(f"the account in {root} cannot be read: {first_line(error)}") from error
     return Facts(manifest["fingerprint"], answers, schema, files, *_times(root))
 
 

@@ -9,17 +9,16 @@ from typing import Any
 import click
 
 from curator import account, tables
+from curator.commands.options import JSON, OUT
 from curator.commands.shares import echo_shares
 from curator.errors import InputError
 from curator.ledger import OUTCOME_DOC
-
-OUT = click.argument("out", type=click.Path(path_type=Path))
 
 
 @click.command("explain")
 @OUT
 @click.argument("name", metavar="ID|URL")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@JSON
 def explain_command(out: Path, name: str, as_json: bool) -> None:
     """Account for one document: where from, every signal and rule, its duplicates, its place in the mixture.
 
@@ -83,7 +82,7 @@ def _section(title: str, values: dict[str, Any]) -> None:
 @click.command("diff")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@JSON
 def diff_command(a: Path, b: Path, as_json: bool) -> None:
     """Compare two runs: settings, what became of each document, reasons, shares.
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from curator import sources, tables
+from curator.commands.options import QUIET, SUMMARY
 from curator.commands.shares import echo_shares
 from curator.engine.local import default_workers
 from curator.guard import STOPPED
@@ -82,8 +83,8 @@ def _columns(options: dict[str, Any]) -> Columns:
     help="Human text you trust: joins the corpus, gets its share of the mixture, and sets the margins.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Worker processes (default: one a core).")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@QUIET
+@SUMMARY
 @_column_options
 def filter_command(
     inputs: tuple[str, ...],
@@ -130,8 +131,8 @@ def _default_out(first: str, ending: str) -> Path:
 )
 @click.option("--source", help="Source of all documents, where no field says.")
 @click.option("--workers", type=click.IntRange(1), help="Files read at once (default: one a core).")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@QUIET
+@SUMMARY
 @_column_options
 def ingest_command(
     inputs: tuple[str, ...],
@@ -227,8 +228,8 @@ def _closing(out: Path, summary: dict[str, Any], as_json: bool) -> None:
     help="rule=SQL, rule=NUMBER (its one limit), rule=off, mixture.setting=value, dedup.setting=value.",
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder for the new run.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@QUIET
+@SUMMARY
 def redecide_command(run: Path, settings: tuple[str, ...], out: Path, quiet: bool, as_json: bool) -> None:
     """Decide again under changed rules, in seconds: no stage runs, no document is measured again.
 

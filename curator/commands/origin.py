@@ -10,11 +10,11 @@ import click
 
 from curator import retrain
 from curator.calibrate import calibrate
+from curator.commands.options import JSON
 from curator.recipe import load
 from curator.tables import table
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
 @click.command("calibrate")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from curator.commands.options import JSON
 from curator.progress import Console
 from curator.prove import WORDS, Request, prove
 from curator.tables import table
@@ -24,7 +25,7 @@ from curator.tables import table
 )  # fmt: skip
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Times everything is drawn anew.")
 @click.option("--words", type=click.IntRange(1), help=f"Words a model is trained on at most (default: {WORDS:,}).")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@JSON
 def prove_command(out: Path, heldout: Path | None, model: str, seeds: int, words: int | None, as_json: bool) -> None:
     """Train small models on the mixture, on a random sample of the input and on human text, and compare them.
 

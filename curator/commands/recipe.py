@@ -8,6 +8,7 @@ import sys
 import click
 
 from curator import shipped, tables
+from curator.commands.options import JSON
 from curator.curve import curve_lines
 from curator.readers.columns import Columns
 from curator.recipe import load, with_encoder
@@ -68,7 +69,7 @@ def check_command(recipe: str, curve: bool) -> None:
 
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@JSON
 def models_command(as_json: bool) -> None:
     """List the models that ship: what each judges, how well, its licence and pinned sha256.
 

@@ -10,9 +10,8 @@ import click
 
 from curator import tables
 from curator.audit import open_audit, rows_of
+from curator.commands.options import JSON, OUT
 from curator.workspace import finished
-
-OUT = click.argument("out", type=click.Path(path_type=Path))
 
 
 @click.command("shares")
@@ -27,7 +26,7 @@ OUT = click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--unit", type=click.Choice(["docs", "words", "bytes"]), default="docs", show_default=True, help="What is counted."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@JSON
 def shares_command(out: Path, by: str, unit: str, as_json: bool) -> None:
     """Human and synthetic share of the input, of what was kept and of the mixture, with 95 % intervals; the largest first.
 

@@ -9,9 +9,8 @@ import duckdb
 
 from curator import tables
 from curator.audit import ask, open_audit
-from curator.errors import InputError
-
-OUT = click.argument("out", type=click.Path(path_type=Path))
+from curator.commands.options import OUT
+from curator.errors import InputError, first_line
 
 
 @click.command("sql")
@@ -49,7 +48,7 @@ def sql_command(out: Path, query: str, kind: str, to: Path | None) -> None:
         try:
             found = ask(con, query).to_arrow_table()
         except duckdb.Error as error:
-            raise InputError(f"query failed: {str(error).strip().splitlines()[0]}") from error
+            raise InputError(f"query failed: {first_line(error)}") from error
     rows = (lambda: found.to_pylist()) if kind != "parquet" else list
     if kind == "parquet":
         import pyarrow.parquet as pq

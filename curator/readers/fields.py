@@ -311,3 +311,12 @@ def _bytes(value: bytes) -> Any:
         return value.decode()
     except UnicodeDecodeError:
         return value.hex()
+
+
+def is_utf8(text: str) -> bool:
+    """Whether it can be written in UTF-8: JSON can escape half a surrogate pair, which no text can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from curator.readers.columns import Columns
-from curator.readers.fields import columns_of
+from curator.readers.fields import columns_of, is_utf8
 from curator.readers.records import MAX_RECORD_BYTES, Record, Watch, quarantined
 from curator.readers.streams import Beat, CutLineError, DamagedError, Line, blocks, lines
 
@@ -88,20 +88,12 @@ def _leniently(body: bytes) -> Any:
 
 def _encodable(found: dict[str, Any]) -> dict[str, Any]:
     """Refuse a text with half a surrogate pair, which no UTF-8 can hold; elsewhere the half becomes its escape again."""
-    if not _is_utf8(found.get("text", "")):
+    if not is_utf8(found.get("text", "")):
         found = {name: value for name, value in found.items() if name != "text"} | {"quarantine": "lone_surrogate"}
     return {
         name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
         for name, value in found.items()
     }
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 # --- Where a record begins and ends ----------------------------------------------------------------------------------

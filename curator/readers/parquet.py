@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curator.errors import InputError
+from curator.errors import InputError, first_line
 from curator.readers.columns import INGESTED_COLUMNS, Columns, resolve
 from curator.shards import BATCH_BYTES, BATCH_ROWS
 
@@ -119,7 +119,7 @@ def read(chunk: Chunk) -> Iterator[Piece]:
                 yield Piece(row, batch.num_rows, batch)
                 row += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            yield Piece(row, end - row, None, f"unreadable: {str(error).splitlines()[0][:200]}")
+            yield Piece(row, end - row, None, f"unreadable: {first_line(error)[:200]}")
         row = end
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from curator.audit import rows_of
 from curator.decide import sealed
-from curator.errors import InputError
+from curator.errors import InputError, first_line
 
 SHOWN: Final = 20  # rows of a list before the rest is counted as "others"
 EXAMPLES: Final = 10  # documents on either side of a limit
@@ -297,7 +297,7 @@ class Account:
             return Answer(sql, rows_of(self.con, sql))
         except duckdb.Error as error:
             raise InputError(
-                f"{self.root}/audit.duckdb does not answer: {str(error).splitlines()[0]}; `curator verify {self.root}` says what is wrong"
+                f"{self.root}/audit.duckdb does not answer: {first_line(error)}; `curator verify {self.root}` says what is wrong"
             ) from error
 
     def has(self, table: str, *columns: str) -> bool:

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from curator.readers.fields import is_utf8
 from curator.serving.bounds import Bounds, Refused
-from curator.unstored import Document, is_utf8
+from curator.unstored import Document
 
 T = TypeVar("T")
 

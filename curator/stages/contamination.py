@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curator import schema
-from curator.errors import InputError
+from curator.errors import InputError, first_line
 from curator.ids import file_sha256
 from curator.readers.streams import DamagedError, blocks
 from curator.stages import Measure, Stage
@@ -206,7 +206,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         else:
             yield from _json(path)
     except (OSError, ValueError, RecursionError, pa.ArrowException, DamagedError) as error:
-        raise InputError(f"evaluation set {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
+        raise InputError(f"evaluation set {path} cannot be read: {first_line(error)[:200]}") from error
 
 
 def _delimited(path: Path) -> Iterator[dict[str, Any]]:
